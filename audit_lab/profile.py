@@ -1,0 +1,167 @@
+"""One typed tree of settings, with reasons.
+
+Every number with meaning is named here once. A profile is a built-in template ('default', 'sample'), or a
+TOML file that starts from one (`base = "default"`), with environment variables on top:
+`AUDIT_LAB_SESSIONS__GAP_S=120` sets `sessions.gap_s`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audit_lab.errors import ProfileError
+from audit_lab.hashing import text_digest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArchiveSettings(_Section):
+    """How archives are read."""
+
+    cluster: str = Field("default", description="name of the cluster when ingest gives none")
+    batch_mib: int = Field(32, ge=1, le=1024, description="decompressed MiB parsed at once: bounds memory")
+    cidrs: list[tuple[str, str]] = Field(
+        default_factory=list, description="(name, network) of known ranges, e.g. ['pods', '10.244.0.0/16']; the name becomes the source class"
+    )
+
+
+class SessionSettings(_Section):
+    """How events become sessions."""
+
+    mode: Literal["gap", "window"] = Field("gap", description="gap: a pause ends a session; window: tumbling windows")
+    gap_s: float = Field(300, gt=0, description="pause that ends a session, seconds; 5 minutes is the field's habit")
+    window_s: float = Field(300, gt=0, description="length of a tumbling window, seconds")
+    max_length_s: float = Field(3600, gt=0, description="longest session, seconds: controllers never pause")
+
+
+class SignalSettings(_Section):
+    """Rules, outliers, fusion and budget."""
+
+    rules: list[str] = Field(default_factory=list, description="further folders of Sigma rules, after the built-in pack")
+    model: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model by name or path")
+    neighbours: int = Field(10, ge=1, description="k of the nearest-neighbour distance")
+    min_peers: int = Field(20, ge=2, description="smaller peer groups are pooled with the rest of their kind's family")
+    budget_cases: int = Field(40, ge=1, description="cases a day that people and models can look at")
+    exploration_share: float = Field(0.1, ge=0, le=0.5, description="share of the budget drawn at random from the rest")
+    seed: int = Field(7, description="seed of everything drawn at random")
+
+
+class JudgeSettings(_Section):
+    """Which judge, where, and at what price."""
+
+    judge: Literal["baseline", "openai"] = Field("baseline", description="baseline needs no model")
+    base_url: str = Field("", description="OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
+    model: str = Field("", description="model name at that endpoint")
+    api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds the key; keys are never stored")
+    timeout_s: float = Field(60, gt=0, description="longest wait for an answer, seconds")
+    retries: int = Field(2, ge=0, description="further tries after a failure that may pass")
+    max_output_tokens: int = Field(800, ge=50, description="longest answer, tokens")
+    max_tokens: int = Field(500_000, ge=0, description="tokens per run, hard limit")
+    max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit")
+    usd_per_million_in: float | None = Field(None, description="price of a million prompt tokens; null = unknown, cost stays null")
+    usd_per_million_out: float | None = Field(None, description="price of a million answer tokens")
+    evidence_tokens: int = Field(900, ge=100, description="longest evidence pack, tokens")
+
+
+class EvaluateSettings(_Section):
+    """How well it works, and how sure we are."""
+
+    threshold: float = Field(0.5, ge=0, le=1, description="score from which a case is flagged")
+    bootstrap: int = Field(1000, ge=100, description="resamples of actors for intervals")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of intervals")
+
+
+class Profile(_Section):
+    """All settings. `digest` identifies them in every result."""
+
+    name: str = "default"
+    archive: ArchiveSettings = ArchiveSettings()
+    sessions: SessionSettings = SessionSettings()
+    signals: SignalSettings = SignalSettings()
+    judge: JudgeSettings = JudgeSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all settings."""
+        return text_digest(self.model_dump_json())
+
+    def section_digest(self, *names: str) -> str:
+        """SHA-256 of some sections only: what a stage depends on."""
+        return text_digest("".join(getattr(self, name).model_dump_json() for name in names))
+
+
+TEMPLATES: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The recordings squeeze about a day of work into twenty minutes: a factor of five on all pauses.
+    "sample": {"name": "sample", "sessions": {"gap_s": 60.0, "max_length_s": 720.0}},
+}
+
+
+def load_profile(source: str | Path | None = None, environ: dict[str, str] | None = None) -> Profile:
+    """Return the profile named or stored at `source` ('default' when none), with the environment on top.
+
+    Raises
+    ------
+    ProfileError
+        When the file is missing or no TOML, a key is unknown, or a value is out of range.
+    """
+    values = _merge(_template(source), _from_environment(dict(os.environ) if environ is None else environ))
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ProfileError(f"profile: unknown key '{where}'", _near(where)) from None
+        raise ProfileError(f"profile: '{where}': {first['msg']}", "see: audit-lab profile show") from None
+
+
+def _template(source: str | Path | None) -> dict[str, Any]:
+    name = str(source or "default")
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ProfileError(f"no profile '{name}'", f"give a TOML file or one of: {', '.join(TEMPLATES)}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"profile '{path}' is not TOML: {error}", "see docs/profile.md") from None
+    base = values.pop("base", "default")
+    if base not in TEMPLATES:
+        raise ProfileError(f"profile '{path}': no base '{base}'", f"one of: {', '.join(TEMPLATES)}")
+    return _merge(TEMPLATES[base], {"name": path.stem, **values})
+
+
+def _from_environment(environ: dict[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, text in environ.items():
+        parts = key.lower().removeprefix("audit_lab_").split("__")
+        if not key.startswith("AUDIT_LAB_") or len(parts) != 2 or parts[0] not in Profile.model_fields:
+            continue
+        values.setdefault(parts[0], {})[parts[1]] = text
+    return values
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged
+
+
+def _near(where: str) -> str:
+    import difflib  # noqa: PLC0415 - only when something went wrong
+
+    known = [f"{section}.{key}" for section, field in Profile.model_fields.items()
+             for key in getattr(field.annotation, "model_fields", {})] + list(Profile.model_fields)
+    close = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'? see: audit-lab profile show" if close else "see: audit-lab profile show"

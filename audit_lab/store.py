@@ -1,0 +1,156 @@
+"""A lab on disk: Parquet files and one manifest that is replaced atomically.
+
+A reader takes the manifest once and then only touches files that it names; a writer adds files under new
+names and replaces the manifest last. So a notebook can stay open while a schedule runs. One writer at a
+time: `Store.writing()` holds a lock file of the operating system, which a crash releases.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.errors import LabError
+from audit_lab.hashing import frame_digest, text_digest
+
+FORMAT = 1
+# A reader may hold a lazy frame over files that a newer manifest no longer names: keep them for a while.
+GRACE_S = 3600.0
+
+
+class Store:
+    """The files of one lab.
+
+    Parameters
+    ----------
+    root
+        Folder of the lab; made on the first write.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    # ---- reading -----------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest: `{"format", "tables": {name: {"files": [{"file", "rows"}], "digest", "inputs"}}}`."""
+        path = self.root / "manifest.json"
+        if not path.exists():
+            if self.root.exists() and not self.root.is_dir():
+                raise LabError(f"'{self.root}' is a file, not a lab folder", "choose another --lab")
+            return {"format": FORMAT, "tables": {}}
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise LabError(f"the manifest of lab '{self.root}' is damaged", "ingest again into a new lab folder") from None
+        if manifest.get("format") != FORMAT:
+            raise LabError(f"lab '{self.root}' has format {manifest.get('format')}, this version reads {FORMAT}")
+        return manifest
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Return table `name` as a lazy frame; no rows where nothing has been written yet."""
+        files = self.files(name)
+        return pl.scan_parquet(files) if files else tables.empty(name).lazy()
+
+    def read(self, name: str) -> pl.DataFrame:
+        """Return table `name`."""
+        return self.scan(name).collect()
+
+    def files(self, name: str) -> list[Path]:
+        """Return the Parquet files of table `name`, in order."""
+        entry = self.manifest()["tables"].get(name, {"files": []})
+        return [self.root / item["file"] for item in entry["files"]]
+
+    def inputs(self, name: str) -> str | None:
+        """Return what table `name` was made from (a digest), or None when it was never made."""
+        entry = self.manifest()["tables"].get(name)
+        return entry["inputs"] if entry else None
+
+    def digest(self, name: str) -> str:
+        """Return the canonical digest of a table's content (law 7); '' where nothing has been written."""
+        entry = self.manifest()["tables"].get(name)
+        return str(entry["digest"]) if entry else ""
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of table `name`."""
+        entry = self.manifest()["tables"].get(name, {"files": []})
+        return sum(int(item["rows"]) for item in entry["files"])
+
+    # ---- writing -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lab's write lock.
+
+        Raises
+        ------
+        LabError
+            When another run holds it, or the folder cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise LabError(f"lab '{self.root}' cannot be written: {error.strerror}", "choose another --lab") from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LabError(f"another run is writing to lab '{self.root}'", "wait for it, or use another --lab") from None
+            yield
+
+    def replace(self, name: str, frame: pl.DataFrame, inputs: str = "") -> None:
+        """Replace table `name` by `frame` (checked against the contract)."""
+        self.replace_many({name: (frame, inputs)})
+
+    def replace_many(self, parts: dict[str, tuple[pl.DataFrame, str]]) -> None:
+        """Replace several tables in one step: a reader sees all of them or none."""
+        manifest = self.manifest()
+        for name, (frame, inputs) in parts.items():
+            checked = tables.check(frame, name)
+            table = tables.TABLES[name]
+            volatile = tuple(column for column, spec in table.columns.items() if spec.volatile)
+            digest = frame_digest(checked, table.key, volatile)
+            manifest["tables"][name] = {
+                "files": [self.write_file(name, checked, digest)], "digest": digest, "inputs": inputs,
+            }
+        self._commit(manifest)
+
+    def write_file(self, name: str, frame: pl.DataFrame, label: str) -> dict[str, Any]:
+        """Write one Parquet file of table `name` and return its manifest entry; nothing refers to it yet."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        file = f"{name}/{text_digest(label)[:12]}-{time.time_ns():x}.parquet"
+        temporary = self.root / f"{file}.tmp"
+        frame.write_parquet(temporary, compression="zstd", statistics=True)
+        temporary.replace(self.root / file)
+        return {"file": file, "rows": frame.height, "label": label}
+
+    def set_files(self, name: str, files: list[dict[str, Any]], digest: str, inputs: str = "") -> None:
+        """Let table `name` consist of `files` (entries from `write_file`)."""
+        manifest = self.manifest()
+        manifest["tables"][name] = {"files": files, "digest": digest, "inputs": inputs}
+        self._commit(manifest)
+
+    def _commit(self, manifest: dict[str, Any]) -> None:
+        path = self.root / "manifest.json"
+        temporary = self.root / f"manifest.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        temporary.replace(path)
+        self._sweep(manifest)
+
+    def _sweep(self, manifest: dict[str, Any]) -> None:
+        named = {item["file"] for entry in manifest["tables"].values() for item in entry["files"]}
+        horizon = time.time() - GRACE_S
+        for path in self.root.glob("*/*.parquet*"):
+            if str(path.relative_to(self.root)) not in named and path.stat().st_mtime < horizon:
+                path.unlink(missing_ok=True)

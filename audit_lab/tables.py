@@ -1,0 +1,373 @@
+"""THE CONTRACT: every table, column, dtype, unit, grain and meaning.
+
+One owner: readers, steps, checks and `docs/tables.md` all take the columns from here. A step calls
+`check(frame, "sessions")` at its door; a column that is not here does not exist.
+
+>>> check(empty("labels"), "labels").height
+0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from audit_lab.errors import ContractError
+
+TIME = pl.Datetime("us", "UTC")
+TEXTS = pl.List(pl.String)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its dtype, its meaning (with unit), and whether it may be null."""
+
+    dtype: pl.DataType | type[pl.DataType]
+    meaning: str
+    nullable: bool = True
+    volatile: bool = False  # clock, latency and cost: left out of the canonical digest (law 7)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row stands for, its key, and its columns in order."""
+
+    grain: str
+    key: tuple[str, ...]
+    columns: dict[str, Column]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
+        """Column name to Polars dtype, in order."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+
+def _c(dtype: pl.DataType | type[pl.DataType], meaning: str) -> Column:
+    return Column(dtype, meaning)
+
+
+def _k(dtype: pl.DataType | type[pl.DataType], meaning: str) -> Column:
+    return Column(dtype, meaning, nullable=False)
+
+
+def _v(dtype: pl.DataType | type[pl.DataType], meaning: str) -> Column:
+    return Column(dtype, meaning, volatile=True)
+
+
+UNKNOWN_KEYS = pl.List(pl.Struct({"key": pl.String, "n": pl.Int64}))
+CLAIM = pl.Struct({
+    "kind": pl.String,        # count | order | novelty | denial | privilege | reach
+    "predicate": pl.String,   # a name from vocabulary.PREDICATES: which events it speaks of
+    "then": pl.String,        # order only: the predicate that comes later
+    "n": pl.Int64,            # count, denial, reach: at least this many
+    "scope": pl.String,       # novelty: actor | peers; reach: namespaces | secrets | nodes | resources
+})
+GROUND = pl.Struct({
+    "claim": CLAIM,
+    "event_ids": TEXTS,
+    "holds": pl.Boolean,      # checked by us on the tables; null = not checked yet
+    "wrong": pl.String,       # why it does not hold, in our words
+    "sentence": pl.String,    # rendered by us from the claim
+})
+
+TABLES: dict[str, Table] = {
+    "archives": Table("file read", ("archive_id",), {
+        "archive_id": _k(pl.String, "hash of cluster and decompressed content: 'a-' and 16 hex digits"),
+        "path": _v(pl.String, "file as it was named at ingest"),
+        "cluster": _k(pl.String, "cluster name given at ingest"),
+        "shape": _k(pl.String, "recognised shape, e.g. 'audit.k8s.io/v1 jsonl gzip'"),
+        "bytes": _k(pl.Int64, "decompressed bytes"),
+        "bytes_on_disk": _v(pl.Int64, "file size, bytes"),
+        "record_bytes": _k(pl.Int64, "bytes inside records"),
+        "separator_bytes": _k(pl.Int64, "newline bytes between records"),
+        "blank_bytes": _k(pl.Int64, "bytes of blank lines and padding"),
+        "n_records": _k(pl.Int64, "records framed"),
+        "n_events": _k(pl.Int64, "records that became a row of events"),
+        "n_duplicates": _k(pl.Int64, "records that repeat a kept record's audit ID and stage"),
+        "n_superseded": _k(pl.Int64, "less complete stages of a kept request"),
+        "n_quarantined": _k(pl.Int64, "records not understood, kept in quarantine"),
+        "n_foreign": _k(pl.Int64, "records of other log kinds, counted only"),
+        "n_sampled_out": _k(pl.Int64, "records left out by a stated sampling rule"),
+        "n_truncated": _k(pl.Int64, "events whose bodies the API server cut (audit.k8s.io/truncated)"),
+        "damage": _c(pl.String, "what was wrong with the file as a whole, e.g. 'gzip ends early'"),
+        "first_time": _c(TIME, "earliest request time"),
+        "last_time": _c(TIME, "latest request time"),
+        "max_gap_s": _c(pl.Float64, "longest silence between two events of the file, seconds"),
+        "unknown_keys": _c(UNKNOWN_KEYS, "top-level keys outside the known shape, with counts"),
+        "masking": _k(pl.String, "digest of the masking policy in force"),
+        "ingested_at": _v(TIME, "when it was read (clock)"),
+    }),
+    "quarantine": Table("record not understood", ("archive_id", "position"), {
+        "archive_id": _k(pl.String, "archive that holds it"),
+        "path": _v(pl.String, "file as it was named at ingest"),
+        "line": _k(pl.Int64, "line number, from 1"),
+        "position": _k(pl.Int64, "first byte in the decompressed file, from 0"),
+        "n_bytes": _k(pl.Int64, "length of the record, bytes"),
+        "reason": _k(pl.String, "why it is here"),
+        "excerpt": _c(pl.String, "masked beginning, at most 160 characters"),
+    }),
+    "events": Table("audit ID (its most complete stage)", ("cluster", "event_id"), {
+        "event_id": _k(pl.String, "audit ID; where the record has none, 'x-' and a hash of its content"),
+        "cluster": _k(pl.String, "cluster name given at ingest"),
+        "archive_id": _k(pl.String, "archive of the stage that was kept"),
+        "position": _k(pl.Int64, "byte position of that record in the decompressed archive"),
+        "time": _k(TIME, "request received (UTC, µs); the stage's time where that is missing"),
+        "stage_time": _c(TIME, "time of the kept stage"),
+        "latency_ms": _c(pl.Float64, "stage time − request time, milliseconds"),
+        "level": _c(pl.String, "audit level: Metadata, Request, RequestResponse"),
+        "stage": _c(pl.String, "kept stage: ResponseComplete, Panic, ResponseStarted, RequestReceived"),
+        "n_stages": _k(pl.Int64, "records merged into this row"),
+        "user": _c(pl.String, "authenticated user name, masked; null when authentication failed"),
+        "user_groups": _c(TEXTS, "groups of the user"),
+        "credential_pod": _c(pl.String, "pod a bound token belongs to (user.extra)"),
+        "impersonated_user": _c(pl.String, "identity that the user takes on"),
+        "impersonated_groups": _c(TEXTS, "groups of that identity"),
+        "actor": _k(pl.String, "user, or 'user as impersonated'; '' when authentication failed"),
+        "actor_kind": _k(pl.String, "human, service_account, node, controller, anonymous, unauthenticated"),
+        "source_ip": _c(pl.String, "direct peer: the LAST entry of sourceIPs (earlier ones can be forged)"),
+        "source_ips": _c(TEXTS, "all entries as logged"),
+        "source_class": _k(pl.String, "loopback, link_local, private, public, none; a profile CIDR's name if one fits"),
+        "user_agent": _c(pl.String, "masked, at most 512 characters"),
+        "client_family": _k(pl.String, "family of the user agent, from the closed vocabulary"),
+        "verb": _c(pl.String, "lower case"),
+        "uri": _c(pl.String, "request URI, masked, at most 2048 characters"),
+        "api_group": _c(pl.String, "'' for the core group; null for non-resource requests"),
+        "api_version": _c(pl.String, "version of the object's API"),
+        "resource": _c(pl.String, "plural, lower case; null for non-resource requests"),
+        "subresource": _c(pl.String, "exec, log, status, token …"),
+        "namespace": _c(pl.String, "null for cluster scope"),
+        "name": _c(pl.String, "object name; from the bodies where objectRef has none; token-like names masked"),
+        "decision": _c(pl.String, "allow or forbid"),
+        "grant_binding": _c(pl.String, "binding that allowed it, e.g. 'RoleBinding/dev/team-edit'"),
+        "grant_role": _c(pl.String, "role of that binding, e.g. 'ClusterRole/edit'"),
+        "status": _c(pl.Int64, "HTTP status of the response"),
+        "status_reason": _c(pl.String, "reason word of the response, e.g. Forbidden"),
+        "truncated": _k(pl.Boolean, "the API server cut the bodies: body rules are not evaluable"),
+        "has_body": _k(pl.Boolean, "a request or response body was logged: body rules are evaluable"),
+        "role_ref": _c(pl.String, "roleRef of a written binding, e.g. 'ClusterRole/cluster-admin'"),
+        "subjects": _c(TEXTS, "subjects of a written binding, e.g. 'User/x', 'ServiceAccount/ns/x'"),
+        "granted": _c(TEXTS, "rules of a written role, 'verbs groups resources' each, comma lists"),
+        "granted_classes": _c(TEXTS, "classes of those rules (vocabulary.GRANT_CLASSES)"),
+        "privileged": _c(pl.Boolean, "any container privileged, in a pod or a pod template"),
+        "host_pid": _c(pl.Boolean, "pod shares the host's PID namespace"),
+        "host_network": _c(pl.Boolean, "pod shares the host's network"),
+        "host_ipc": _c(pl.Boolean, "pod shares the host's IPC namespace"),
+        "host_paths": _c(TEXTS, "hostPath volumes"),
+        "capabilities": _c(TEXTS, "added Linux capabilities, upper case"),
+        "images": _c(TEXTS, "container images"),
+        "commands": _c(TEXTS, "exec command line, or container command with arguments; decoded, masked"),
+        "command_classes": _c(TEXTS, "classes of those commands (vocabulary.COMMAND_CLASSES)"),
+        "pod_service_account": _c(pl.String, "serviceAccountName of a written pod or template"),
+        "owner_kind": _c(pl.String, "kind of the controlling owner of a written object"),
+        "owner_name": _c(pl.String, "name of the controlling owner"),
+        "replicas": _c(pl.Int64, "replicas asked for"),
+        "service_type": _c(pl.String, "type of a written Service"),
+        "webhook_urls": _c(TEXTS, "where a webhook sends requests: URL (masked) or 'service/ns/name'"),
+        "webhook_failure_policies": _c(TEXTS, "failurePolicy values written"),
+        "csr_signer": _c(pl.String, "signerName of a certificate signing request"),
+        "csr_subject": _c(pl.String, "common name asked for in a certificate signing request"),
+        "csr_groups": _c(TEXTS, "organizations asked for in a certificate signing request"),
+        "csr_condition": _c(pl.String, "Approved or Denied, where the approval was written"),
+        "token_audiences": _c(TEXTS, "audiences of a TokenRequest"),
+        "token_expiry_s": _c(pl.Int64, "lifetime asked for in a TokenRequest, seconds"),
+        "secret_type": _c(pl.String, "type of a written Secret, never its data"),
+        "access_review": _c(pl.String, "what a self access review asks, 'verb group/resource'"),
+        "attributes": _c(TEXTS, "other security facts of the body: 'tls:none', 'automount:true', …"),
+    }),
+    "session_events": Table("event in its session", ("event_id",), {
+        "event_id": _k(pl.String, "event"),
+        "session_id": _k(pl.String, "the one session that holds it"),
+    }),
+    "sessions": Table("actor + source within a window", ("session_id",), {
+        "session_id": _k(pl.String, "'s-' and a hash of cluster, actor, source and first event"),
+        "cluster": _k(pl.String, "cluster"),
+        "actor": _k(pl.String, "as in events"),
+        "user": _c(pl.String, "as in events"),
+        "impersonated_user": _c(pl.String, "as in events"),
+        "actor_kind": _k(pl.String, "as in events"),
+        "source_ip": _c(pl.String, "as in events"),
+        "source_class": _k(pl.String, "as in events"),
+        "client_families": _c(TEXTS, "client families in order of first use"),
+        "start": _k(TIME, "time of the first event"),
+        "end": _k(TIME, "time of the last event"),
+        "duration_s": _k(pl.Float64, "end − start, seconds"),
+        "n_events": _k(pl.Int64, "events"),
+        "n_writes": _k(pl.Int64, "create, update, patch, delete, deletecollection that are no access review"),
+        "n_denied": _k(pl.Int64, "responses 403, or decision forbid"),
+        "n_unauthenticated": _k(pl.Int64, "responses 401"),
+        "n_errors": _k(pl.Int64, "other responses of 400 and above"),
+        "n_namespaces": _k(pl.Int64, "distinct namespaces"),
+        "n_resources": _k(pl.Int64, "distinct group/resource/subresource"),
+        "n_secrets": _k(pl.Int64, "distinct secrets read by name"),
+        "n_secret_lists": _k(pl.Int64, "lists or watches of secrets"),
+        "n_exec": _k(pl.Int64, "exec, attach, port-forward, ephemeral container"),
+        "n_rbac_writes": _k(pl.Int64, "writes of roles and bindings"),
+        "n_new_actions": _k(pl.Int64, "distinct actions that this user had not done before this session"),
+        "is_new_source": _k(pl.Boolean, "user is known, this source was not"),
+        "is_new_client": _k(pl.Boolean, "user is known, this client family was not"),
+        "actions": _c(TEXTS, "distinct actions in order of first use, vocabulary tokens"),
+        "summary": _k(pl.String, "one deterministic text in the closed vocabulary"),
+        "summary_digest": _k(pl.String, "hash of the summary: duplicates share it"),
+    }),
+    "links": Table("typed link between two sessions", ("link_id",), {
+        "link_id": _k(pl.String, "'l-' and a hash of type, sessions and events"),
+        "kind": _k(pl.String, "what one session made that the other uses"),
+        "from_session": _k(pl.String, "session that makes"),
+        "to_session": _k(pl.String, "session that uses"),
+        "score": _k(pl.Float64, "0–1, how sure the link is"),
+        "from_event_ids": _k(TEXTS, "events that make"),
+        "to_event_ids": _k(TEXTS, "events that use"),
+        "object": _c(pl.String, "what links them, masked"),
+    }),
+    "stories": Table("session in its story", ("story_id", "session_id"), {
+        "story_id": _k(pl.String, "'t-' and a hash of its sessions"),
+        "session_id": _k(pl.String, "member"),
+        "role": _c(pl.String, "cause, member, follow_up"),
+    }),
+    "signals": Table("session × detector", ("session_id", "detector_id"), {
+        "session_id": _k(pl.String, "session"),
+        "detector_id": _k(pl.String, "rule id or detector name"),
+        "detector_version": _k(pl.String, "digest or version of the rule or detector"),
+        "kind": _k(pl.String, "rule, correlation, outlier, custom"),
+        "strength": _k(pl.Float64, "0–1, comparable within a detector"),
+        "severity": _c(pl.String, "rules: informational, low, medium, high, critical"),
+        "floor": _c(pl.Float64, "rules: score below which no judge may put a case that holds this"),
+        "p_value": _c(pl.Float64, "outliers: conformal p-value, null where normals are too few"),
+        "reason": _k(pl.String, "one line in the closed vocabulary"),
+        "event_ids": _k(TEXTS, "events that caused it (at most 50)"),
+    }),
+    "exceptions": Table("noise rule", ("exception_id",), {
+        "exception_id": _k(pl.String, "name"),
+        "scope": _k(pl.String, "what it matches, as written"),
+        "owner": _k(pl.String, "who answers for it"),
+        "reason": _k(pl.String, "why it is noise"),
+        "expires": _c(pl.Date, "last day it holds"),
+        "n_hidden": _k(pl.Int64, "signals it hid in the last run"),
+    }),
+    "candidates": Table("case chosen for judgement or exploration", ("case_id",), {
+        "case_id": _k(pl.String, "'c-' and a hash of its sessions"),
+        "rank": _k(pl.Int64, "1 is first"),
+        "session_ids": _k(TEXTS, "sessions of the case"),
+        "score": _k(pl.Float64, "fused score, 0–1"),
+        "floor": _c(pl.Float64, "highest floor of its rules"),
+        "selected_by": _k(pl.String, "floor, rank, exploration"),
+        "sampling_probability": _k(pl.Float64, "probability with which the case was drawn; 1 when chosen"),
+        "why": _k(pl.String, "why it is here, one line in the closed vocabulary"),
+    }),
+    "scores": Table("case × detector, chosen or not (what evaluation needs)", ("case_id", "detector_id"), {
+        "case_id": _k(pl.String, "case"),
+        "session_id": _k(pl.String, "session of the case"),
+        "detector_id": _k(pl.String, "rules, outliers, fused, or a detector's name"),
+        "score": _k(pl.Float64, "0–1, higher is more suspicious"),
+    }),
+    "evidence": Table("row of a candidate's evidence pack", ("case_id", "row"), {
+        "case_id": _k(pl.String, "case"),
+        "row": _k(pl.Int64, "order within the pack, from 1"),
+        "query_id": _k(pl.String, "evidence query that made it"),
+        "text": _k(pl.String, "what a judge is shown, closed vocabulary"),
+        "event_ids": _k(TEXTS, "events it speaks of (at most 50)"),
+        "claim": _c(CLAIM, "the typed claim that it supports, if any"),
+    }),
+    "verdicts": Table("candidate × judge version", ("case_id", "judge_id", "judge_version"), {
+        "case_id": _k(pl.String, "case"),
+        "judge_id": _k(pl.String, "baseline, openai, replay …"),
+        "judge_version": _k(pl.String, "digest of prompt, model name and parameters"),
+        "model": _c(pl.String, "model name as the endpoint gave it"),
+        "prompt_sha256": _k(pl.String, "digest of exactly what was shown"),
+        "score": _c(pl.Float64, "0–1; null when the judge abstained or failed"),
+        "usable": _k(pl.Boolean, "false when its grounds do not hold: not used above the review line"),
+        "summary": _c(pl.String, "one or two sentences; a model's own are unverified"),
+        "grounds": _k(pl.List(GROUND), "up to three grounds"),
+        "grounded_share": _c(pl.Float64, "share of grounds that hold; null when there are none"),
+        "checks": _k(TEXTS, "what a person should check"),
+        "action": _c(pl.String, "from vocabulary.ACTIONS; never a block"),
+        "abstain": _c(pl.String, "why the judge abstained or failed"),
+        "tokens_in": _k(pl.Int64, "prompt tokens"),
+        "tokens_out": _k(pl.Int64, "answer tokens"),
+        "cost_usd": _v(pl.Float64, "price of the call, US dollars; null when no price is known"),
+        "latency_ms": _v(pl.Float64, "time the call took"),
+        "cached": Column(pl.Boolean, "answer came from the cache", nullable=False, volatile=True),
+    }),
+    "egress": Table("call that left the machine", ("egress_id",), {
+        "egress_id": _k(pl.String, "hash of time, endpoint and prompt"),
+        "at": _v(TIME, "when (clock)"),
+        "endpoint": _k(pl.String, "host and port, no credentials"),
+        "judge_id": _k(pl.String, "judge that called"),
+        "prompt_sha256": _k(pl.String, "digest of what was sent"),
+        "bytes_sent": _k(pl.Int64, "request body, bytes"),
+        "tokens_in": _c(pl.Int64, "prompt tokens as billed"),
+        "outcome": _k(pl.String, "ok or the error's name"),
+    }),
+    "labels": Table("judgement by a person or an incident file", ("label_id",), {
+        "label_id": _k(pl.String, "hash of what was said"),
+        "target_kind": _k(pl.String, "incident, session, case"),
+        "target_id": _k(pl.String, "incident, session or case id"),
+        "session_id": _c(pl.String, "session it speaks of"),
+        "verdict": _k(pl.String, "malicious, benign, benign-but-suspicious, unsure"),
+        "author": _k(pl.String, "who, or the incident file's name"),
+        "at": _v(TIME, "when it was said (clock)"),
+        "reason": _c(pl.String, "why"),
+        "event_ids": _k(TEXTS, "events of the incident that lie in this session"),
+    }),
+    "metrics": Table("evaluation × measure", ("evaluation_id", "scorer", "unit", "measure"), {
+        "evaluation_id": _k(pl.String, "hash of inputs and settings"),
+        "scorer": _k(pl.String, "rules, outliers, judge, all …"),
+        "unit": _k(pl.String, "event, session, case, incident"),
+        "measure": _k(pl.String, "recall, fpr, precision, average_precision …"),
+        "value": _c(pl.Float64, "null with a reason where data are too few"),
+        "low": _c(pl.Float64, "lower end of the 95 % interval"),
+        "high": _c(pl.Float64, "upper end of the 95 % interval"),
+        "n": _k(pl.Int64, "denominator"),
+        "split": _k(pl.String, "which data"),
+        "prevalence": _c(pl.Float64, "share of malicious units"),
+        "reason": _c(pl.String, "why the value is null"),
+    }),
+}
+
+
+def empty(name: str) -> pl.DataFrame:
+    """Return table `name` with no rows and the right dtypes."""
+    return pl.DataFrame(schema=_table(name).schema)
+
+
+def check(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return `frame` with exactly the columns of table `name`, in order.
+
+    Raises
+    ------
+    ContractError
+        When a column is missing, unknown, of another dtype, or null where it must not be.
+    """
+    table = _table(name)
+    missing = [column for column in table.columns if column not in frame.columns]
+    unknown = [column for column in frame.columns if column not in table.columns]
+    if missing or unknown:
+        raise ContractError(
+            f"table '{name}': missing columns {missing}, unknown columns {unknown}", "see audit_lab/tables.py"
+        )
+    frame = frame.select(list(table.columns))
+    for column, spec in table.columns.items():
+        if frame.schema[column] != spec.dtype:
+            raise ContractError(f"table '{name}': column '{column}' is {frame.schema[column]}, expected {spec.dtype}")
+        if not spec.nullable and frame[column].null_count():
+            raise ContractError(f"table '{name}': column '{column}' has {frame[column].null_count()} nulls")
+    return frame
+
+
+def conform(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Cast `frame` to table `name`: order the columns, cast dtypes, fill absent nullable columns with null."""
+    table = _table(name)
+    return check(
+        frame.select(
+            (pl.col(column) if column in frame.columns else pl.lit(None)).cast(spec.dtype).alias(column)
+            for column, spec in table.columns.items()
+        ),
+        name,
+    )
+
+
+def _table(name: str) -> Table:
+    if name not in TABLES:
+        raise ContractError(f"no table '{name}'", f"tables are {', '.join(TABLES)}")
+    return TABLES[name]
