@@ -106,8 +106,8 @@ IMAGE_CLASSES = ("offensive_tool", "miner", "no_registry", "public_registry", "p
 URI_CLASSES = ("health", "discovery", "openapi", "version", "metrics", "logs", "debug", "traversal", "exploit", "api", "other")
 
 _HOSTILE = re.compile(
-    r"ignore (all |any )?(previous|prior|above)|disregard|you are (now )?(a|an)\b|system\s*(prompt|:)|\bassistant\b|\bclassif|"
-    r"anomaly_score|verdict|score\s*[:=]?\s*0|do not report|no findings|this (session|event) is (benign|safe)|benign|"
+    r"ignore (all |any )?(previous|prior|above)|disregard|you are (now )?(a|an)\b|system prompt|\[system|<\|?system|\bassistant:|\bclassifier\b|"
+    r"anomaly_score|verdict|score\s*[:=]?\s*0|do not report|no findings|(session|event|request|pod|user) (is|as) (benign|safe|trusted)|"
     r"이전 지시|무시하|정상(으로|입니다|이다)|"
     r"\$\{jndi|<script|<!--|drop table|union select|'\s*or\s*'|\"\s*}\s*\]|^[=+@-](cmd|hyperlink|import)|\{\{.*\}\}|```",
     re.IGNORECASE,
