@@ -58,7 +58,7 @@ def _v(dtype: pl.DataType | type[pl.DataType], meaning: str) -> Column:
 UNKNOWN_KEYS = pl.List(pl.Struct({"key": pl.String, "n": pl.Int64}))
 CLAIM = pl.Struct({
     "kind": pl.String,        # count | order | novelty | denial | privilege | reach
-    "predicate": pl.String,   # a name from vocabulary.PREDICATES: which events it speaks of
+    "predicate": pl.String,   # a name from predicates.PREDICATES: which events it speaks of
     "then": pl.String,        # order only: the predicate that comes later
     "n": pl.Int64,            # count, denial, reach: at least this many
     "scope": pl.String,       # novelty: actor | peers; reach: namespaces | secrets | nodes | resources
@@ -69,6 +69,9 @@ GROUND = pl.Struct({
     "holds": pl.Boolean,      # checked by us on the tables; null = not checked yet
     "wrong": pl.String,       # why it does not hold, in our words
     "sentence": pl.String,    # rendered by us from the claim
+    "sentence_ko": pl.String,  # the same in Korean
+    "relevance": pl.Float64,  # 1 − share of the peer group's other sessions of which it is true as well; null = too few peers
+    "note": pl.String,        # what a reader should know about its weight, e.g. that it is common among peers
 })
 
 TABLES: dict[str, Table] = {
@@ -275,14 +278,18 @@ TABLES: dict[str, Table] = {
         "judge_version": _k(pl.String, "digest of prompt, model name and parameters"),
         "model": _c(pl.String, "model name as the endpoint gave it"),
         "prompt_sha256": _k(pl.String, "digest of exactly what was shown"),
-        "score": _c(pl.Float64, "0–1; null when the judge abstained or failed"),
+        "score": _c(pl.Float64, "0–1, never below the case's floor; null when the judge abstained or failed"),
+        "raw_score": _c(pl.Float64, "0–1 as the judge said it, before the floor of its rules"),
         "usable": _k(pl.Boolean, "false when its grounds do not hold: not used above the review line"),
         "summary": _c(pl.String, "one or two sentences; a model's own are unverified"),
+        "summary_by": _c(pl.String, "template (ours, from verified facts) or model (unverified prose)"),
+        "summary_wrong": _c(pl.String, "numbers or words of the summary that the case's tables contradict, in our words"),
         "grounds": _k(pl.List(GROUND), "up to three grounds"),
         "grounded_share": _c(pl.Float64, "share of grounds that hold; null when there are none"),
         "checks": _k(TEXTS, "what a person should check"),
         "action": _c(pl.String, "from vocabulary.ACTIONS; never a block"),
         "abstain": _c(pl.String, "why the judge abstained or failed"),
+        "attempts": _k(pl.Int64, "calls made for it, repair included; 0 when none was needed"),
         "tokens_in": _k(pl.Int64, "prompt tokens"),
         "tokens_out": _k(pl.Int64, "answer tokens"),
         "cost_usd": _v(pl.Float64, "price of the call, US dollars; null when no price is known"),
@@ -298,6 +305,19 @@ TABLES: dict[str, Table] = {
         "bytes_sent": _k(pl.Int64, "request body, bytes"),
         "tokens_in": _c(pl.Int64, "prompt tokens as billed"),
         "outcome": _k(pl.String, "ok or the error's name"),
+    }),
+    "incidents": Table("line of an incident file (labels from outside)", ("incident_id",), {
+        "incident_id": _k(pl.String, "id as in the file"),
+        "title": _k(pl.String, "title as in the file, untrusted text"),
+        "malicious": _k(pl.Boolean, "true: an attack; false: benign, but looks like one"),
+        "technique_ids": _k(TEXTS, "MITRE ATT&CK techniques"),
+        "start": _c(TIME, "when it began"),
+        "end": _c(TIME, "when it ended"),
+        "users": _k(TEXTS, "users that took part; '' = authentication failed"),
+        "source_ips": _k(TEXTS, "addresses that took part"),
+        "audit_ids": _k(TEXTS, "its events; empty: matched by users, addresses and time"),
+        "reason": _c(pl.String, "why it is benign, where it is"),
+        "other": _c(pl.String, "all other keys of the line, one JSON object"),
     }),
     "labels": Table("judgement by a person or an incident file", ("label_id",), {
         "label_id": _k(pl.String, "hash of what was said"),
