@@ -178,6 +178,15 @@ TABLES: dict[str, Table] = {
         "access_review": _c(pl.String, "what a self access review asks, 'verb group/resource'"),
         "attributes": _c(TEXTS, "other security facts of the body: 'tls:none', 'automount:true', …"),
     }),
+    "stages": Table("record of a request that has several", ("cluster", "event_id", "archive_id", "position"), {
+        "event_id": _k(pl.String, "request"),
+        "cluster": _k(pl.String, "cluster"),
+        "archive_id": _k(pl.String, "archive that holds the record"),
+        "position": _k(pl.Int64, "byte position of the record"),
+        "stage": _c(pl.String, "stage of the record"),
+        "stage_time": _c(TIME, "time of the stage"),
+        "kept": _k(pl.Boolean, "this record is the row of events"),
+    }),
     "session_events": Table("event in its session", ("event_id",), {
         "event_id": _k(pl.String, "event"),
         "session_id": _k(pl.String, "the one session that holds it"),
@@ -305,6 +314,10 @@ TABLES: dict[str, Table] = {
         "bytes_sent": _k(pl.Int64, "request body, bytes"),
         "tokens_in": _c(pl.Int64, "prompt tokens as billed"),
         "outcome": _k(pl.String, "ok or the error's name"),
+        "case_id": _c(pl.String, "case that was asked about"),
+        "role": _c(pl.String, "onprem or cloud"),
+        "tokens_out": _c(pl.Int64, "answer tokens as billed"),
+        "cost_usd": _v(pl.Float64, "price of the call, US dollars; null when no price is known"),
     }),
     "incidents": Table("line of an incident file (labels from outside)", ("incident_id",), {
         "incident_id": _k(pl.String, "id as in the file"),
