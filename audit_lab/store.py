@@ -114,31 +114,32 @@ class Store:
 
     def replace_many(self, parts: dict[str, tuple[pl.DataFrame, str]]) -> None:
         """Replace several tables in one step: a reader sees all of them or none."""
-        manifest = self.manifest()
-        for name, (frame, inputs) in parts.items():
-            checked = tables.check(frame, name)
-            table = tables.TABLES[name]
-            volatile = tuple(column for column, spec in table.columns.items() if spec.volatile)
-            digest = frame_digest(checked, table.key, volatile)
-            manifest["tables"][name] = {
-                "files": [self.write_file(name, checked, digest)], "digest": digest, "inputs": inputs,
-            }
-        self._commit(manifest)
+        self.set_entries({name: self.entry(name, [self.write_file(name, frame)], inputs) for name, (frame, inputs) in parts.items()})
 
-    def write_file(self, name: str, frame: pl.DataFrame, label: str) -> dict[str, Any]:
-        """Write one Parquet file of table `name` and return its manifest entry; nothing refers to it yet."""
+    def write_file(self, name: str, frame: pl.DataFrame, **facts: Any) -> dict[str, Any]:
+        """Write one Parquet file of table `name` and return its manifest entry; nothing refers to it yet.
+
+        `facts` are kept with the entry (an archive's id, the time span …).
+        """
+        checked = tables.check(frame, name)
+        table = tables.TABLES[name]
+        digest = frame_digest(checked, table.key, tuple(column for column, spec in table.columns.items() if spec.volatile))
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
-        file = f"{name}/{text_digest(label)[:12]}-{time.time_ns():x}.parquet"
+        file = f"{name}/{digest[:12]}-{time.time_ns():x}.parquet"
         temporary = self.root / f"{file}.tmp"
-        frame.write_parquet(temporary, compression="zstd", statistics=True)
+        checked.write_parquet(temporary, compression="zstd", statistics=True)
         temporary.replace(self.root / file)
-        return {"file": file, "rows": frame.height, "label": label}
+        return {"file": file, "rows": checked.height, "digest": digest, **facts}
 
-    def set_files(self, name: str, files: list[dict[str, Any]], digest: str, inputs: str = "") -> None:
-        """Let table `name` consist of `files` (entries from `write_file`)."""
+    def entry(self, name: str, files: list[dict[str, Any]], inputs: str = "") -> dict[str, Any]:
+        """Return the manifest entry of a table that consists of `files`; its digest does not depend on their order."""
+        return {"files": files, "digest": text_digest(name + "".join(sorted(str(item["digest"]) for item in files))), "inputs": inputs}
+
+    def set_entries(self, entries: dict[str, dict[str, Any]]) -> None:
+        """Let the named tables consist of these entries, all in one step."""
         manifest = self.manifest()
-        manifest["tables"][name] = {"files": files, "digest": digest, "inputs": inputs}
+        manifest["tables"].update(entries)
         self._commit(manifest)
 
     def _commit(self, manifest: dict[str, Any]) -> None:

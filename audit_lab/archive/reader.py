@@ -21,7 +21,6 @@ from audit_lab.classes import actor_kind, client_family, command_classes, grant_
 from audit_lab.duck import connect, query
 from audit_lab.profile import ArchiveSettings
 
-STAGE_RANK = {"ResponseComplete": 4, "Panic": 3, "ResponseStarted": 2, "RequestReceived": 1}
 _TEXTS = pl.List(pl.String)
 
 
