@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from audit_lab import classes
+from audit_lab.kubernetes import RESOURCES
 from audit_lab.phrases import COMMAND_WORDS, WORDS
 
 CATEGORIES = (
@@ -60,16 +61,20 @@ class Predicate:
     match: pl.Expr
 
 
+# Anybody may define a custom resource called 'secrets': only Kubernetes' own API groups count.
+_BUILT_IN = pl.col("api_group").is_in(list(RESOURCES))
+
+
 def _is(column: str, *values: str) -> pl.Expr:
     return pl.col(column).is_in(values)
 
 
 def _main(*resources: str) -> pl.Expr:
-    return _is("resource", *resources) & pl.col("subresource").is_null()
+    return _is("resource", *resources) & _BUILT_IN & pl.col("subresource").is_null()
 
 
 def _sub(resource: str, *subresources: str) -> pl.Expr:
-    return (pl.col("resource") == resource) & _is("subresource", *subresources)
+    return (pl.col("resource") == resource) & _BUILT_IN & _is("subresource", *subresources)
 
 
 def _holds(column: str, *values: str) -> pl.Expr:
