@@ -103,6 +103,13 @@ GRANT_CLASSES = (
 HOST_PATH_CLASSES = ("root", "docker_socket", "kubelet", "kubernetes_config", "etc", "proc_sys", "logs", "home", "other")
 CAPABILITY_CLASSES = ("all", "sys_admin", "sys_ptrace", "sys_module", "net_admin", "net_raw", "dac", "bpf", "other")
 IMAGE_CLASSES = ("offensive_tool", "miner", "no_registry", "public_registry", "private_registry", "latest_tag", "digest", "fixed_tag")
+PROXY_CLASSES = ("kubelet_exec", "kubelet_pods", "kubelet_logs", "kubelet_config", "metrics", "health", "debug", "other")
+SUBJECT_CLASSES = (
+    "system:masters", "anonymous", "everyone", "all-service-accounts", "nodes", "group", "kube-system-service-account",
+    "default-service-account", "service-account", "system-user", "user",
+)
+IMPERSONATION_CLASSES = ("system:masters", "kube-system-service-account", "service-account", "node", "anonymous", "system-user", "user")
+WEBHOOK_CLASSES = ("cluster-service", "external-url")
 URI_CLASSES = ("health", "discovery", "openapi", "version", "metrics", "logs", "debug", "traversal", "exploit", "api", "other")
 
 _HOSTILE = re.compile(
@@ -284,6 +291,74 @@ def uri_class(uri: str | None) -> str:
         if re.search(pattern, path):
             return name
     return "other"
+
+
+def proxy_class(uri: str | None) -> str:
+    """Return what a request asks of a node, pod or service behind the API server's proxy, one of `PROXY_CLASSES`.
+
+    >>> proxy_class("/api/v1/nodes/n1/proxy/run/ns/pod/c?cmd=id"), proxy_class("/api/v1/nodes/n1/proxy/metrics/cadvisor")
+    ('kubelet_exec', 'metrics')
+    """
+    path = (uri or "").split("?", 1)[0].lower().partition("/proxy")[2]
+    for name, pattern in (
+        ("kubelet_exec", r"^/(run|exec|attach|portforward|cri|checkpoint)\b"),
+        ("kubelet_pods", r"^/(pods|runningpods)\b"),
+        ("kubelet_logs", r"^/(containerlogs|logs)\b"),
+        ("kubelet_config", r"^/(configz|flagz|statusz)"),
+        ("metrics", r"^/(metrics|stats)\b|/metrics$"),
+        ("health", r"^/(healthz|livez|readyz)|/(healthz|readyz)$"),
+        ("debug", r"^/debug"),
+    ):
+        if re.search(pattern, path):
+            return name
+    return "other"
+
+
+def subject_class(subject: str) -> str:
+    """Return what kind of identity a binding's subject is, one of `SUBJECT_CLASSES`.
+
+    >>> subject_class("ServiceAccount/shop/app"), subject_class("Group/system:unauthenticated")
+    ('service-account', 'anonymous')
+    """
+    kind, _, name = subject.partition("/")
+    if kind == "ServiceAccount":
+        namespace, _, account = name.partition("/")
+        if namespace == "kube-system":
+            return "kube-system-service-account"
+        return "default-service-account" if account == "default" else "service-account"
+    if kind == "Group":
+        if name.startswith("system:serviceaccounts"):
+            return "all-service-accounts"
+        known = {"system:masters": "system:masters", "system:unauthenticated": "anonymous", "system:authenticated": "everyone",
+                 "system:nodes": "nodes"}
+        return known.get(name, "group")
+    if name == "system:anonymous":
+        return "anonymous"
+    return impersonation_class(name, []) if name.startswith("system:serviceaccount:") else "system-user" if name.startswith("system:") else "user"
+
+
+def impersonation_class(user: str, groups: Sequence[str]) -> str:
+    """Return what kind of identity somebody takes on, one of `IMPERSONATION_CLASSES`.
+
+    >>> impersonation_class("bob", ["system:masters"]), impersonation_class("system:serviceaccount:shop:app", [])
+    ('system:masters', 'service-account')
+    """
+    if "system:masters" in groups:
+        return "system:masters"
+    if user.startswith("system:serviceaccount:kube-system:"):
+        return "kube-system-service-account"
+    if user.startswith("system:serviceaccount:"):
+        return "service-account"
+    if user.startswith("system:node:"):
+        return "node"
+    if user == "system:anonymous":
+        return "anonymous"
+    return "system-user" if user.startswith("system:") else "user"
+
+
+def webhook_class(url: str) -> str:
+    """Return where a webhook sends requests, one of `WEBHOOK_CLASSES`; `url` as in events.webhook_urls."""
+    return "cluster-service" if url.startswith("service/") else "external-url"
 
 
 def hostile_text(text: str | None) -> bool:

@@ -1,1 +1,7 @@
-"""sessions."""
+"""Events become sessions: who did what, from where, in one go, and what of it was new."""
+
+from audit_lab.sessions.build import SessionTables, build_sessions
+from audit_lab.sessions.summary import count_tokens, summarize
+from audit_lab.sessions.windows import split_sessions
+
+__all__ = ["SessionTables", "build_sessions", "count_tokens", "split_sessions", "summarize"]
