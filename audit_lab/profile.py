@@ -28,7 +28,8 @@ class ArchiveSettings(_Section):
     cluster: str = Field("default", description="name of the cluster when ingest gives none")
     batch_mib: int = Field(32, ge=1, le=1024, description="decompressed MiB parsed at once: bounds memory")
     cidrs: list[tuple[str, str]] = Field(
-        default_factory=list, description="(name, network) of known ranges, e.g. ['pods', '10.244.0.0/16']; the name becomes the source class"
+        default_factory=list,
+        description="(name, network) of known ranges, e.g. ['pods', '10.244.0.0/16']; the name becomes the source class",
     )
 
 

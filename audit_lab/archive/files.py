@@ -78,10 +78,12 @@ def find_archives(source: str | Path) -> list[Path]:
             and item.suffix not in _SKIP_SUFFIXES and item.name.endswith(_ARCHIVE_SUFFIXES)
         )
         if not found:
-            raise InputError(f"no audit archive in folder '{path}'", f"archives end in {', '.join(_ARCHIVE_SUFFIXES[:6])}; name a file to force it")
+            endings = ", ".join(_ARCHIVE_SUFFIXES[:6])
+            raise InputError(f"no audit archive in folder '{path}'", f"archives end in {endings}; name a file to force it")
         return found
     if glob.has_magic(text):
-        found = sorted(Path(item) for item in glob.glob(str(path), recursive=True) if Path(item).is_file())
+        # glob.glob and not Path.glob: the pattern may be absolute and may hold '**'.
+        found = sorted(Path(item) for item in glob.glob(str(path), recursive=True) if Path(item).is_file())  # noqa: PTH207
         if not found:
             raise InputError(f"no file fits '{text}'", "quote the pattern, and check it with ls")
         return found
@@ -162,7 +164,7 @@ def _open(path: Path, count: ByteCount) -> BinaryIO:
             raise InputError(f"'{path}' is {name}, not an audit archive", "give JSON lines, plain or gzip")
     if magic.startswith(_GZIP):
         count.gzipped = True
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"), 1 << 20)  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"), 1 << 20)
     return raw
 
 
@@ -194,7 +196,8 @@ def _update(count: ByteCount, chunk: bytes) -> None:
 def _check_beginning(path: Path, block: bytes, count: ByteCount) -> tuple[bytes, int]:
     """Refuse binary files; pass over a UTF-8 byte order mark (counted as blank)."""
     head = block[:4096]
-    if b"\x00" in head.strip(b"\x00") and sum(byte < 9 for byte in head) > len(head) // 20:
+    controls = sum(byte < 9 or 14 <= byte < 32 for byte in head)
+    if b"\x00" in head.strip(b"\x00") and controls > len(head) // 20:
         raise InputError(f"'{path}' is binary, not an audit archive", "give JSON lines, plain or gzip")
     if block.startswith(b"\xef\xbb\xbf"):
         count.blank += 3

@@ -7,6 +7,7 @@ import polars as pl
 from audit_lab.errors import LedgerError
 
 FATES = ("n_events", "n_duplicates", "n_superseded", "n_quarantined", "n_foreign", "n_sampled_out")
+_LEFT = ("records_left", "bytes_left", "events_left", "quarantine_left")
 
 
 def ledger(archives: pl.DataFrame, events: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
@@ -36,9 +37,7 @@ def ledger(archives: pl.DataFrame, events: pl.DataFrame, quarantine: pl.DataFram
         (pl.col("bytes") - pl.sum_horizontal("record_bytes", "separator_bytes", "blank_bytes")).alias("bytes_left"),
         (pl.col("n_events") - pl.col("stored_events").fill_null(0)).alias("events_left"),
         (pl.col("n_quarantined") - pl.col("stored_quarantine").fill_null(0)).alias("quarantine_left"),
-    ).with_columns(
-        pl.all_horizontal(pl.col(column) == 0 for column in ("records_left", "bytes_left", "events_left", "quarantine_left")).alias("balanced")
-    ).sort("path", "archive_id")
+    ).with_columns(pl.all_horizontal(pl.col(column) == 0 for column in _LEFT).alias("balanced")).sort("path", "archive_id")
 
 
 def require_balance(account: pl.DataFrame) -> None:

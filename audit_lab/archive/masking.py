@@ -14,7 +14,7 @@ from audit_lab.hashing import text_digest
 
 MASK = "***"
 _WORD = (
-    r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization|bearer|credentials?|session[_-]?id|signature"
+    r"(?:pass(?:word|wd|phrase)|secret|token|api(?:[_-]|%2D|%5F)?key|access(?:[_-]|%2D|%5F)?key|private(?:[_-]|%2D|%5F)?key|authorization|bearer|credentials?|session[_-]?id|signature"
     r"|(?:\b|[_-])(?:pass|pwd|auth|key|sig|jwt|sid)\b)"
 )
 

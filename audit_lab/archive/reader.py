@@ -22,6 +22,7 @@ from audit_lab.duck import connect, query
 from audit_lab.profile import ArchiveSettings
 
 _TEXTS = pl.List(pl.String)
+_COMMAND_PARAMETER = r"([?&])(?:command|cmd)=[^&]*&?"
 
 
 @dataclass
@@ -86,7 +87,8 @@ def _read_batch(
 
 
 def _safe_key(key: str) -> str:
-    return key if len(key) <= 64 and key.replace("_", "").replace(".", "").replace("-", "").isalnum() and mask_text(key) == key else "(other)"
+    plain = key.replace("_", "").replace(".", "").replace("-", "").isalnum()
+    return key if plain and len(key) <= 64 and mask_text(key) == key else "(other)"
 
 
 def _quarantine(rejected: pl.DataFrame, lines: Lines, reading: Reading) -> None:
@@ -112,25 +114,31 @@ def _event_columns(
     # A message of the authorizer reads: RBAC: allowed by RoleBinding "name/namespace" of ClusterRole "name" to …
     binding = pl.col("decision_reason").str.extract_groups(r'allowed by (ClusterRoleBinding|RoleBinding) "([^"/]*)(?:/([^"]*))?"')
     role = pl.col("decision_reason").str.extract_groups(r'of (ClusterRole|Role) "([^"/]*)')
-    exec_commands = map_distinct(
-        records.select(pl.when(pl.col("subresource").is_in(["exec", "attach"])).then(pl.col("uri")))["uri"], _exec_command, _TEXTS
+    runs_commands = pl.col("subresource").is_in(["exec", "attach", "proxy"])
+    exec_commands = map_distinct(records.select(pl.when(runs_commands).then(pl.col("uri")))["uri"], _exec_command, _TEXTS)
+    frame = pl.concat([records.drop("body"), bodies], how="horizontal").with_columns(
+        exec_commands.alias("exec_commands"), hostile.alias("hostile")
     )
-    frame = pl.concat([records.drop("body"), bodies], how="horizontal").with_columns(exec_commands.alias("exec_commands"), hostile.alias("hostile"))
-    frame = frame.with_columns(
+    frame = frame.with_columns(mask_lists(pl.col("exec_commands"))).with_columns(
         pl.from_epoch("time_us", "us").dt.replace_time_zone("UTC").alias("time"),
         pl.from_epoch("stage_us", "us").dt.replace_time_zone("UTC").alias("stage_time"),
         ((pl.col("stage_us") - pl.col("time_us")) / 1000.0).alias("latency_ms"),
         mask(pl.col("user")), mask(pl.col("impersonated_user")),
-        mask(pl.col("user_agent").str.slice(0, 512)), mask(pl.col("uri").str.slice(0, 2048)),
+        mask(pl.col("user_agent").str.slice(0, 512)),
+        # A command split over URI parameters would slip past the masks: it stands there as the masked command line.
+        mask(pl.when(pl.col("exec_commands").is_not_null())
+             .then(pl.format("{}&command={}", pl.col("uri").str.replace_all(_COMMAND_PARAMETER, "$1"), pl.col("exec_commands").list.first()))
+             .otherwise(pl.col("uri")).str.slice(0, 2048)).alias("uri"),
         pl.col("source_ips").list.last().alias("source_ip"),
-        pl.when(pl.col("resource").is_in(TOKEN_NAMED_RESOURCES)).then(pl.lit("***")).otherwise(mask(pl.coalesce("name", "body_name"))).alias("name"),
+        pl.when(pl.col("resource").is_in(TOKEN_NAMED_RESOURCES)).then(pl.lit("***"))
+        .otherwise(mask(pl.coalesce("name", "body_name"))).alias("name"),
         pl.when(binding.struct.field("2").is_not_null()).then(
-            pl.concat_str([binding.struct.field("1"), binding.struct.field("3"), binding.struct.field("2")], separator="/", ignore_nulls=True)
+            pl.concat_str([binding.struct.field(part) for part in ("1", "3", "2")], separator="/", ignore_nulls=True)
         ).alias("grant_binding"),
         pl.when(role.struct.field("2").is_not_null()).then(
             pl.concat_str([role.struct.field("1"), role.struct.field("2")], separator="/")
         ).alias("grant_role"),
-        pl.coalesce(mask_lists(pl.col("exec_commands")), "commands").alias("commands"),
+        pl.coalesce("exec_commands", "commands").alias("commands"),
         pl.concat_list(
             pl.col("attributes").fill_null([]), pl.col("hostile"),
             pl.when(pl.col("hostile_body").fill_null(value=False)).then(pl.lit(["hostile_text:body"])).otherwise(pl.lit([], dtype=_TEXTS)),
@@ -156,7 +164,7 @@ def _exec_command(uri: str | None) -> list[str] | None:
     """Return the command line of an exec request: its repeated, percent-encoded `command` parameters, joined."""
     if not uri or "?" not in uri:
         return None
-    words = [value for key, value in parse_qsl(uri.split("?", 1)[1], errors="replace") if key == "command"]
+    words = [value for key, value in parse_qsl(uri.split("?", 1)[1], errors="replace") if key in ("command", "cmd")]
     return [" ".join(words)] if words else None
 
 

@@ -1,0 +1,25 @@
+"""Fixtures for every test: the sample archive, and the full recordings where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The sample archive that comes with the project."""
+    return ROOT / "data"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The full recordings; tests that need them are skipped where they are not at hand."""
+    folder = Path(os.environ.get("AUDIT_LAB_RECORDINGS", ROOT.parent / "shared" / "data"))
+    if not (folder / "dev").is_dir():
+        pytest.skip("needs the full recordings: set AUDIT_LAB_RECORDINGS")
+    return folder
