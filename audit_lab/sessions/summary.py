@@ -130,7 +130,8 @@ def _phrase(action: Action, known: bool) -> str:
     words = [action.token, f"x{bucket(action.n)}"]
     if action.n_denied:
         words.append("denied" if action.n_denied == action.n else "some denied")
-    if action.is_new_for_peers:
+    # What the actor is used to do is no news, however rare it is among peers.
+    if action.is_new and action.is_new_for_peers:
         words.append("new to peers")
     elif action.is_new and known:
         words.append("new")
@@ -152,7 +153,8 @@ def _reach(session: dict[str, Any]) -> str:
 
 
 def _weight(action: Action) -> int:
-    return _token_weight(action.token) + 2 * action.is_new_for_peers + action.is_new + (action.n_denied > 0)
+    news = action.is_new + 2 * (action.is_new and action.is_new_for_peers)
+    return _token_weight(action.token) + news + (action.n_denied > 0)
 
 
 @lru_cache(maxsize=100_000)
