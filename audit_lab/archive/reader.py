@@ -22,7 +22,7 @@ from audit_lab.duck import connect, query
 from audit_lab.profile import ArchiveSettings
 
 _TEXTS = pl.List(pl.String)
-_COMMAND_PARAMETER = r"([?&])(?:command|cmd)=[^&]*&?"
+_COMMAND_PARAMETER = r"\b(?:command|cmd)=[^&]*&?"
 
 
 @dataclass
@@ -114,6 +114,9 @@ def _event_columns(
     # A message of the authorizer reads: RBAC: allowed by RoleBinding "name/namespace" of ClusterRole "name" to …
     binding = pl.col("decision_reason").str.extract_groups(r'allowed by (ClusterRoleBinding|RoleBinding) "([^"/]*)(?:/([^"]*))?"')
     role = pl.col("decision_reason").str.extract_groups(r'of (ClusterRole|Role) "([^"/]*)')
+    other_parameters = (
+        pl.lit("&") + pl.col("uri").str.extract(r"\?(.*)$").str.replace_all(_COMMAND_PARAMETER, "").str.strip_chars("&")
+    ).str.replace("^&$", "")
     runs_commands = pl.col("subresource").is_in(["exec", "attach", "proxy"])
     exec_commands = map_distinct(records.select(pl.when(runs_commands).then(pl.col("uri")))["uri"], _exec_command, _TEXTS)
     frame = pl.concat([records.drop("body"), bodies], how="horizontal").with_columns(
@@ -127,7 +130,7 @@ def _event_columns(
         mask(pl.col("user_agent").str.slice(0, 512)),
         # A command split over URI parameters would slip past the masks: it stands there as the masked command line.
         mask(pl.when(pl.col("exec_commands").is_not_null())
-             .then(pl.format("{}&command={}", pl.col("uri").str.replace_all(_COMMAND_PARAMETER, "$1"), pl.col("exec_commands").list.first()))
+             .then(pl.format("{}?command={}{}", pl.col("uri").str.extract(r"^([^?]*)"), pl.col("exec_commands").list.first(), other_parameters))
              .otherwise(pl.col("uri")).str.slice(0, 2048)).alias("uri"),
         pl.col("source_ips").list.last().alias("source_ip"),
         pl.when(pl.col("resource").is_in(TOKEN_NAMED_RESOURCES)).then(pl.lit("***"))
