@@ -115,7 +115,7 @@ def _event_columns(
     binding = pl.col("decision_reason").str.extract_groups(r'allowed by (ClusterRoleBinding|RoleBinding) "([^"/]*)(?:/([^"]*))?"')
     role = pl.col("decision_reason").str.extract_groups(r'of (ClusterRole|Role) "([^"/]*)')
     other_parameters = (
-        pl.lit("&") + pl.col("uri").str.extract(r"\?(.*)$").str.replace_all(_COMMAND_PARAMETER, "").str.strip_chars("&")
+        pl.col("uri").str.extract(r"\?(.*)$").str.replace_all(_COMMAND_PARAMETER, "").str.strip_chars("&") + pl.lit("&")
     ).str.replace("^&$", "")
     runs_commands = pl.col("subresource").is_in(["exec", "attach", "proxy"])
     exec_commands = map_distinct(records.select(pl.when(runs_commands).then(pl.col("uri")))["uri"], _exec_command, _TEXTS)
@@ -130,7 +130,7 @@ def _event_columns(
         mask(pl.col("user_agent").str.slice(0, 512)),
         # A command split over URI parameters would slip past the masks: it stands there as the masked command line.
         mask(pl.when(pl.col("exec_commands").is_not_null())
-             .then(pl.format("{}?command={}{}", pl.col("uri").str.extract(r"^([^?]*)"), pl.col("exec_commands").list.first(), other_parameters))
+             .then(pl.format("{}?{}command={}", pl.col("uri").str.extract(r"^([^?]*)"), other_parameters, pl.col("exec_commands").list.first()))
              .otherwise(pl.col("uri")).str.slice(0, 2048)).alias("uri"),
         pl.col("source_ips").list.last().alias("source_ip"),
         pl.when(pl.col("resource").is_in(TOKEN_NAMED_RESOURCES)).then(pl.lit("***"))

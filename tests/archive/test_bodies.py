@@ -118,4 +118,4 @@ def test_a_password_split_over_uri_parameters_is_masked(bench: Bench) -> None:
     uri = "/api/v1/namespaces/d/pods/p/exec?command=mysql&command=-uroot&command=-phunter2x&container=c&stdout=true"
     event = bench.read(record(verb="create", requestURI=uri, objectRef={"resource": "pods", "subresource": "exec", "name": "p"})).row(0, named=True)
     assert event["commands"] == ["mysql -uroot -p***"]
-    assert event["uri"] == "/api/v1/namespaces/d/pods/p/exec?command=mysql -uroot -p***&container=c&stdout=true"
+    assert event["uri"] == "/api/v1/namespaces/d/pods/p/exec?container=c&stdout=true&command=mysql -uroot -p***"
