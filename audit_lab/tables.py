@@ -249,6 +249,11 @@ TABLES: dict[str, Table] = {
         "reason": _k(pl.String, "one line in the closed vocabulary"),
         "event_ids": _k(TEXTS, "events that caused it (at most 50)"),
     }),
+    "embeddings": Table("distinct summary × model", ("summary_digest", "model"), {
+        "summary_digest": _k(pl.String, "as in sessions"),
+        "model": _k(pl.String, "model name or path as in the profile"),
+        "vector": Column(pl.List(pl.Float32), "unit length", nullable=False, volatile=True),
+    }),
     "exceptions": Table("noise rule", ("exception_id",), {
         "exception_id": _k(pl.String, "name"),
         "scope": _k(pl.String, "what it matches, as written"),

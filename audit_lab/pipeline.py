@@ -1,0 +1,221 @@
+"""The stages in order, what is stale, and progress: the one place where the stage folders meet.
+
+A stage is a function from tables to tables. It is stale when what it was made from has changed: the tables
+on its left, the settings it reads, the code and rules of this version, or the detectors it was given.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.errors import InputError, MissingExtraError
+from audit_lab.hashing import text_digest
+from audit_lab.judge import Judge, build_evidence, judge_cases, make_judge, verify_verdicts
+from audit_lab.profile import Profile
+from audit_lab.sessions import build_sessions, session_features
+from audit_lab.signals import Detector, embed_summaries, find_outliers, load_rules, rank_cases, run_detectors, run_rules
+from audit_lab.store import Store
+
+STAGES = ("sessions", "signals", "candidates", "verdicts")
+DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
+"""Names of the built-in detectors; `run(detectors=[*DEFAULT_DETECTORS, mine])` adds a function of your own."""
+
+Step = Callable[["Run"], dict[str, pl.DataFrame]]
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, the steps done of it, and their number."""
+
+
+@dataclass
+class Run:
+    """One run of the pipeline: where, with which settings, and what it has to say."""
+
+    store: Store
+    profile: Profile
+    detectors: Sequence[str | Detector] = DEFAULT_DETECTORS
+    judge: Judge | None = None
+    progress: Progress | None = None
+    notes: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    _held: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return a table of the lab, read once per run."""
+        if name not in self._held:
+            self._held[name] = self.store.read(name)
+        return self._held[name]
+
+    def keep(self, made: dict[str, pl.DataFrame], inputs: str) -> None:
+        """Store the tables that a stage made."""
+        self.store.replace_many({name: (frame, inputs) for name, frame in made.items()})
+        self._held.update(made)
+
+    def tick(self, stage: str, done: int, total: int) -> None:
+        """Report progress within a stage."""
+        if self.progress:
+            self.progress(stage, done, total)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: the tables on its left and right, the settings it reads, and its function."""
+
+    name: str
+    needs: tuple[str, ...]
+    makes: tuple[str, ...]
+    settings: tuple[str, ...]
+    step: Step
+
+
+def run_stages(run: Run, *, until: str | None = None, force: bool = False) -> Run:
+    """Run every stale stage in order, up to and with `until`.
+
+    Raises
+    ------
+    InputError
+        When `until` is no stage, or nothing has been ingested.
+    """
+    if until is not None and until not in STAGES:
+        raise InputError(f"no stage '{until}'", f"stages are {', '.join(STAGES)}")
+    if run.store.rows("events") == 0:
+        raise InputError(f"lab '{run.store.root}' holds no events", "audit-lab ingest PATH")
+    with run.store.writing():
+        for stage in PIPELINE:
+            inputs = _fingerprint(run, stage)
+            if force or any(run.store.inputs(name) != inputs for name in stage.makes):
+                run.tick(stage.name, 0, 1)
+                run.keep(stage.step(run), inputs)
+                run.made.append(stage.name)
+            run.tick(stage.name, 1, 1)
+            if stage.name == until:
+                break
+    return run
+
+
+def stale_stages(run: Run) -> list[str]:
+    """Return the stages that a run would do again; a stage behind a stale one is stale."""
+    for index, stage in enumerate(PIPELINE):
+        if any(run.store.inputs(name) != _fingerprint(run, stage) for name in stage.makes):
+            return [later.name for later in PIPELINE[index:]]
+    return []
+
+
+# ---- the stages ----------------------------------------------------------------------------------------------
+
+
+def _sessions(run: Run) -> dict[str, pl.DataFrame]:
+    made = build_sessions(run.table("events"), run.profile)
+    return {"sessions": made.sessions, "session_events": made.session_events}
+
+
+def _signals(run: Run) -> dict[str, pl.DataFrame]:
+    events, sessions, members = run.table("events"), run.table("sessions"), run.table("session_events")
+    settings = run.profile.signals
+    mine = [detector for detector in run.detectors if not isinstance(detector, str)]
+    unknown = [name for name in run.detectors if isinstance(name, str) and name not in DEFAULT_DETECTORS]
+    if unknown:
+        raise InputError(f"no detector '{unknown[0]}'", f"built-in ones are {', '.join(DEFAULT_DETECTORS)}; your own is a function")
+    found = [tables.empty("signals")]
+    vectors = tables.empty("embeddings")
+    total = 3 + len(mine)
+    if "rules" in run.detectors:
+        found.append(run_rules(load_rules(settings.rules), events, members))
+    run.tick("signals", 1, total)
+    if "outliers" in run.detectors:
+        embeddings, vectors = _embeddings(run, sessions)
+        run.tick("signals", 2, total)
+        features = session_features(events, members, sessions)
+        found.append(find_outliers(sessions, events, members, settings, embeddings, features))
+    run.tick("signals", 3, total)
+    if mine:
+        found.append(run_detectors(mine, sessions, events, members))
+    return {"signals": pl.concat(found), "embeddings": vectors}
+
+
+def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl.DataFrame]:
+    """Return one vector per session, in order; summaries that were embedded before are not embedded again."""
+    model = run.profile.signals.model
+    distinct = sessions.select("summary_digest", "summary").unique("summary_digest").sort("summary_digest")
+    known = run.table("embeddings").filter(pl.col("model") == model).select("summary_digest", "vector")
+    fresh = distinct.join(known, on="summary_digest", how="anti")
+    try:
+        made = embed_summaries(fresh["summary"].to_list(), model) if fresh.height else np.zeros((0, 0), np.float32)
+    except MissingExtraError as error:
+        run.notes.append(f"no session embeddings: {error}")
+        return None, tables.empty("embeddings")
+    vectors = pl.concat([
+        known.join(distinct, on="summary_digest", how="semi"),
+        pl.DataFrame({"summary_digest": fresh["summary_digest"], "vector": pl.Series(made.tolist(), dtype=pl.List(pl.Float32))}),
+    ])
+    table = tables.conform(vectors.with_columns(pl.lit(model).alias("model")).sort("summary_digest"), "embeddings")
+    ordered = sessions.select("summary_digest").join(table, on="summary_digest", how="left", maintain_order="left")
+    return np.asarray(ordered["vector"].to_list(), dtype=np.float32), table
+
+
+def _candidates(run: Run) -> dict[str, pl.DataFrame]:
+    cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals)
+    return {"candidates": cases.candidates, "scores": cases.scores}
+
+
+def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
+    candidates, events, members = run.table("candidates"), run.table("events"), run.table("session_events")
+    sessions, signals = run.table("sessions"), run.table("signals")
+    evidence = build_evidence(candidates, sessions, members, events, signals)
+    judge = run.judge or make_judge(run.profile.judge, run.store.root / "answers")
+    judged = judge_cases(candidates, evidence, signals, judge)
+    verdicts = verify_verdicts(judged.verdicts, evidence, events, members, candidates)
+    egress = pl.concat([run.table("egress"), judged.egress]).unique("egress_id", maintain_order=True)
+    return {"evidence": evidence, "verdicts": verdicts, "egress": egress}
+
+
+PIPELINE: tuple[Stage, ...] = (
+    Stage("sessions", ("events",), ("sessions", "session_events"), ("sessions",), _sessions),
+    Stage("signals", ("events", "sessions"), ("signals", "embeddings"), ("signals",), _signals),
+    Stage("candidates", ("sessions", "signals"), ("candidates", "scores"), ("signals",), _candidates),
+    Stage("verdicts", ("events", "sessions", "signals", "candidates"), ("evidence", "verdicts", "egress"), ("judge",), _verdicts),
+)
+
+
+# ---- what is stale -------------------------------------------------------------------------------------------
+
+
+def _fingerprint(run: Run, stage: Stage) -> str:
+    left = [run.store.digest(name) for name in stage.needs]
+    extra = [code_digest(), run.profile.section_digest(*stage.settings)]
+    if stage.name == "signals":
+        extra += [detector if isinstance(detector, str) else _source_of(detector) for detector in run.detectors]
+        extra += [_files_digest(Path(folder)) for folder in run.profile.signals.rules]
+    if stage.name == "verdicts" and run.judge is not None:
+        extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}")
+    return text_digest("\n".join([stage.name, *left, *extra]))
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of the installed code, rules and prompts: another version makes every stage stale."""
+    return _files_digest(Path(__file__).parent)
+
+
+def _files_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    for path in files:
+        if path.is_file() and path.suffix in {".py", ".yml", ".yaml", ".md", ".json"} and "__pycache__" not in path.parts:
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _source_of(detector: Detector) -> str:
+    try:
+        return inspect.getsource(detector)
+    except (OSError, TypeError):  # typed into a plain interpreter: the byte code has to do
+        return f"{detector.__name__}:{detector.__code__.co_code.hex()}"
