@@ -1,0 +1,332 @@
+"""A pySigma backend for DuckDB over typed tables.
+
+It knows the type of every column, so a text against a number is no error, a list column matches when any of
+its elements does, and a null is neither equal nor unequal to anything. Correlations become true sliding
+windows (`correlations.py`). It depends on nothing of Audit Lab but its neighbours in this folder:
+
+>>> import polars as pl
+>>> from sigma.collection import SigmaCollection
+>>> rule = SigmaCollection.from_yaml('''
+... title: Exec
+... logsource: {product: kubernetes}
+... detection: {selection: {verb: create, status: '101'}, condition: selection}
+... ''')
+>>> backend = DuckDBBackend(fields=fields_of({"verb": pl.String(), "status": pl.Int64()}), table="audit")
+>>> backend.convert(rule)
+['SELECT * FROM "audit" WHERE lower("verb") = \\'create\\' AND "status" = 101']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
+
+from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR, ConditionValueExpression
+from sigma.conversion.base import Backend
+from sigma.conversion.state import ConversionState
+from sigma.correlations import SigmaCorrelationRule, SigmaRuleReference
+from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
+from sigma.processing.pipeline import ProcessingPipeline
+from sigma.rule import SigmaRule
+from sigma.types import (
+    SigmaBool,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaFieldReference,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaString,
+    SigmaTimestampPart,
+    SpecialChars,
+    TimestampPart,
+)
+
+from audit_lab.signals.sigma import leaves
+from audit_lab.signals.sigma.correlations import compile_correlation
+from audit_lab.signals.sigma.fields import Field, fields_of, identifier
+from audit_lab.signals.sigma.leaves import FALSE, TRUE
+
+__all__ = ["DuckDBBackend", "fields_of"]
+
+_PARTS = {
+    TimestampPart.MINUTE: "minute",
+    TimestampPart.HOUR: "hour",
+    TimestampPart.DAY: "day",
+    TimestampPart.WEEK: "week",
+    TimestampPart.MONTH: "month",
+    TimestampPart.YEAR: "year",
+}
+
+
+class DuckDBBackend(Backend):
+    """Turn Sigma rules into DuckDB SQL over one typed table.
+
+    Parameters
+    ----------
+    processing_pipeline
+        Pipeline of pySigma, e.g. a field mapping.
+    collect_errors
+        Collect errors of rules instead of raising them.
+    fields
+        Name of a Sigma field to its type and SQL. A field that is not here never has a value; the names met are
+        kept in `unknown_fields`.
+    table
+        Table or view that holds the events.
+    id_sql, time_sql
+        SQL of an event's id and of its time in microseconds since 1970 (BIGINT).
+    keyword_fields
+        Fields that a search without a field name looks into; all text fields when None.
+    """
+
+    name: ClassVar[str] = "DuckDB backend for typed tables"
+    formats: ClassVar[dict[str, str]] = {
+        "default": "One SELECT per rule",
+        "condition": "The bare SQL condition of each rule",
+        "relevance": "Condition of the events that a rule looks at, whatever their bodies say",
+    }
+    correlation_methods: ClassVar[dict[str, str] | None] = {
+        "default": "One row per episode: overlapping windows that qualify are one hit",
+        "windows": "One row per window that qualifies, identified by its last event's time",
+    }
+    # The finished SELECTs are wanted only for the rules themselves: correlations take the bare conditions.
+    finalize_correlation_subqueries = False
+
+    def __init__(
+        self,
+        processing_pipeline: ProcessingPipeline | None = None,
+        collect_errors: bool = False,
+        *,
+        fields: Mapping[str, Field],
+        table: str = "events",
+        id_sql: str = '"event_id"',
+        time_sql: str = 'epoch_us("time")',
+        keyword_fields: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__(processing_pipeline, collect_errors)
+        self.fields = dict(fields)
+        self.table = table
+        self.id_sql = id_sql
+        self.time_sql = time_sql
+        self.keyword_fields = keyword_fields or tuple(name for name, field in fields.items() if field.kind in ("text", "texts"))
+        self.unknown_fields: set[str] = set()
+        self.used_fields: set[str] = set()
+        self._relevance = False
+        self._negated = False
+
+    # ---- conditions --------------------------------------------------------------------------------------
+
+    def condition(self, rule: SigmaRule) -> str:
+        """Return the SQL condition of a plain rule (its conditions joined by OR), FALSE when it can never hold."""
+        return self._condition(rule, relevance=False)
+
+    def relevance(self, rule: SigmaRule) -> str:
+        """Return the condition of the events that the rule looks at, leaving out what only bodies can tell."""
+        return self._condition(rule, relevance=True)
+
+    def _condition(self, rule: SigmaRule, relevance: bool) -> str:
+        self._relevance, self._negated = relevance, False
+        try:
+            parsed = [condition.parsed for condition in rule.detection.parsed_condition]
+            return _join([self.convert_condition(item, ConversionState()) for item in parsed], "OR")
+        finally:
+            self._relevance = False
+
+    def convert_rule(
+        self, rule: SigmaRule, output_format: str | None = None, callback: Callable[..., Any] | None = None
+    ) -> list[Any]:
+        """Convert one plain rule; see `pySigma`'s Backend."""
+        self._relevance, self._negated = output_format == "relevance", False
+        try:
+            return super().convert_rule(rule, output_format, callback)
+        finally:
+            self._relevance = False
+
+    def convert_condition_or(self, cond: ConditionOR, state: ConversionState) -> Any:
+        """Join by OR."""
+        return _join([self.convert_condition(item, state) for item in cond.args], "OR")
+
+    def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> Any:
+        """Join by AND."""
+        return _join([self.convert_condition(item, state) for item in cond.args], "AND")
+
+    def convert_condition_not(self, cond: ConditionNOT, state: ConversionState) -> Any:
+        """Negate; a null comparison counts as false, so its negation holds."""
+        self._negated = not self._negated
+        try:
+            inner = self.convert_condition(cond.args[0], state)
+        finally:
+            self._negated = not self._negated
+        if inner is None:
+            return None
+        if inner in (TRUE, FALSE):
+            return FALSE if inner == TRUE else TRUE
+        return f"NOT COALESCE({inner}, FALSE)"
+
+    def convert_condition_as_in_expression(self, cond: ConditionOR | ConditionAND, state: ConversionState) -> Any:
+        """Never used: a list of values becomes a chain of comparisons, which DuckDB optimizes itself."""
+        raise NotImplementedError
+
+    # ---- comparisons -------------------------------------------------------------------------------------
+
+    def _leaf(self, name: str, build: Callable[[Field], str], missing: str = FALSE) -> str:
+        field = self.fields.get(name)
+        if field is None:
+            self.unknown_fields.add(name)
+            return missing
+        self.used_fields.add(name)
+        if self._relevance and field.available is not None:
+            return FALSE if self._negated else TRUE
+        return build(field)
+
+    def convert_condition_field_eq_val_str(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Text, upper and lower case alike."""
+        return self._leaf(cond.field, lambda field: leaves.text_leaf(field, cast(SigmaString, cond.value), cased=False))
+
+    def convert_condition_field_eq_val_str_case_sensitive(
+        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
+    ) -> Any:
+        """Text as written."""
+        return self._leaf(cond.field, lambda field: leaves.text_leaf(field, cast(SigmaString, cond.value), cased=True))
+
+    def convert_condition_field_eq_val_num(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Number."""
+        return self._leaf(cond.field, lambda field: leaves.number_leaf(field, cast(SigmaNumber, cond.value).number))
+
+    def convert_condition_field_eq_val_bool(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """True or false."""
+        return self._leaf(cond.field, lambda field: leaves.boolean_leaf(field, cast(SigmaBool, cond.value).boolean))
+
+    def convert_condition_field_eq_val_re(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Regular expression."""
+        return self._leaf(cond.field, lambda field: leaves.regex_leaf(field, cast(SigmaRegularExpression, cond.value)))
+
+    def convert_condition_field_eq_val_cidr(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Network."""
+        return self._leaf(cond.field, lambda field: leaves.cidr_leaf(field, cast(SigmaCIDRExpression, cond.value).network))
+
+    def convert_condition_field_compare_op_val(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Less, greater, different."""
+        value = cast(SigmaCompareExpression, cond.value)
+        return self._leaf(cond.field, lambda field: leaves.compare_leaf(field, value.op, value.number.number))
+
+    def convert_condition_field_eq_val_timestamp_part(
+        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
+    ) -> Any:
+        """Part of a time, UTC: minute, hour, day, week (ISO), month, year."""
+        value = cast(SigmaTimestampPart, cond.value)
+
+        def build(field: Field) -> str:
+            moment = f"CAST({field.sql} AS TIMESTAMP)" if field.kind == "time" else f"TRY_CAST({field.sql} AS TIMESTAMP)"
+            return f"{_PARTS[value.timestamp_part]}({moment}) = {value.number}"
+
+        return self._leaf(cond.field, build)
+
+    def convert_condition_field_eq_field(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Another field of the same event."""
+        value = cast(SigmaFieldReference, cond.value)
+        other = self.fields.get(value.field)
+        if other is None:
+            self.unknown_fields.add(value.field)
+            return FALSE
+        self.used_fields.add(value.field)
+        if self._relevance and other.available is not None:
+            return FALSE if self._negated else TRUE
+        return self._leaf(cond.field, lambda field: leaves.reference_leaf(field, other, value.starts_with, value.ends_with))
+
+    def convert_condition_field_eq_val_null(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """No value."""
+        return self._leaf(cond.field, lambda field: f"NOT COALESCE({leaves.exists_leaf(field)}, FALSE)", missing=TRUE)
+
+    def convert_condition_field_exists(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Some value."""
+        return self._leaf(cond.field, leaves.exists_leaf)
+
+    def convert_condition_field_not_exists(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """No value."""
+        return self.convert_condition_field_eq_val_null(cond, state)
+
+    def convert_condition_field_eq_query_expr(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
+        """Refused: ready-made query parts would bypass the quoting."""
+        raise SigmaFeatureNotSupportedByBackendError("query expressions are not supported")
+
+    # ---- searches without a field ------------------------------------------------------------------------
+
+    def _keyword(self, build: Callable[[Field], str]) -> str:
+        return _join([self._leaf(name, build) for name in self.keyword_fields], "OR")
+
+    def convert_condition_val_str(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
+        """Text anywhere in the text fields."""
+        value = cast(SigmaString, cond.value)
+        multi = SpecialChars.WILDCARD_MULTI
+        inside = multi + value + multi
+        return self._keyword(lambda field: leaves.text_leaf(field, inside, cased=False))
+
+    def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
+        """Number anywhere in the text fields."""
+        inside = SigmaString(f"*{cast(SigmaNumber, cond.value).number}*")
+        return self._keyword(lambda field: leaves.text_leaf(field, inside, cased=False))
+
+    def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
+        """Regular expression anywhere in the text fields."""
+        return self._keyword(lambda field: leaves.regex_leaf(field, cast(SigmaRegularExpression, cond.value)))
+
+    def convert_condition_query_expr(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
+        """Refused: ready-made query parts would bypass the quoting."""
+        raise SigmaFeatureNotSupportedByBackendError("query expressions are not supported")
+
+    # ---- correlations ------------------------------------------------------------------------------------
+
+    def _correlation(self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str = "default") -> list[Any]:
+        """Convert one correlation rule to one SELECT; its columns are told in `correlations.compile_correlation`."""
+        return [compile_correlation(rule, self.fields, self._matches, self.id_sql, self.time_sql, windows=method == "windows")]
+
+    convert_correlation_event_count_rule = _correlation
+    convert_correlation_value_count_rule = _correlation
+    convert_correlation_value_sum_rule = _correlation
+    convert_correlation_value_avg_rule = _correlation
+    convert_correlation_value_median_rule = _correlation
+    convert_correlation_value_percentile_rule = _correlation
+    convert_correlation_temporal_rule = _correlation
+    convert_correlation_temporal_ordered_rule = _correlation
+    convert_correlation_extended_temporal_rule = _correlation
+    convert_correlation_extended_temporal_ordered_rule = _correlation
+
+    def _matches(self, reference: SigmaRuleReference) -> str:
+        conditions = cast(SigmaRule, reference.rule).get_conversion_result()
+        return f"SELECT * FROM {identifier(self.table)} WHERE {_join([str(item) for item in conditions], 'OR')}"
+
+    # ---- finishing ---------------------------------------------------------------------------------------
+
+    def finalize_query_default(self, rule: Any, query: Any, index: int, state: ConversionState) -> Any:
+        """Return one SELECT."""
+        if isinstance(rule, SigmaCorrelationRule):
+            return query
+        return f"SELECT * FROM {identifier(self.table)} WHERE {query}"
+
+    def finalize_query_condition(self, rule: Any, query: Any, index: int, state: ConversionState) -> Any:
+        """Return the bare condition."""
+        return query
+
+    def finalize_query_relevance(self, rule: Any, query: Any, index: int, state: ConversionState) -> Any:
+        """Return the bare condition of relevance."""
+        return query
+
+    def finalize_output_condition(self, queries: list[Any]) -> list[Any]:
+        """Return the conditions."""
+        return queries
+
+    def finalize_output_relevance(self, queries: list[Any]) -> list[Any]:
+        """Return the conditions."""
+        return queries
+
+
+def _join(parts: list[str | None], word: str) -> str:
+    """Join SQL conditions, folding TRUE and FALSE; grouped whenever there is more than one."""
+    neutral, absorbing = (FALSE, TRUE) if word == "OR" else (TRUE, FALSE)
+    kept = list(dict.fromkeys(part for part in parts if part is not None and part != neutral))
+    if absorbing in kept:
+        return absorbing
+    if len(kept) < 2:
+        return kept[0] if kept else neutral
+    other = " OR " if word == "AND" else " AND "
+    return f" {word} ".join(f"({part})" if other in part else part for part in kept)

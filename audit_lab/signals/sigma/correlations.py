@@ -1,0 +1,374 @@
+"""Sigma correlations as true sliding windows, in SQL.
+
+Every correlation becomes a chain of small SELECTs over the matches of the rules that it names:
+
+1. *input*: one row per match, with the group it belongs to; a match without a group value takes no part,
+   upper and lower case are the same group, a list puts its event into the group of each element;
+2. *windows*: one row per qualifying window. A window of a count or a value ends at an event and reaches
+   back over `timespan`, both ends included. A chain (`temporal_ordered`) ends at an event of its last rule and
+   takes, going back, the latest earlier event of each rule before it: if any chain fits into the time span this one
+   does, and an old first event never hides a young one. Equal times are in no order;
+3. *episodes*: windows that overlap are one hit, so that a burst of ten thousand events is one row that holds them all
+   and the evidence stays linear in the number of matches.
+
+Time is in microseconds, as a BIGINT. The same chain serves the standalone backend (matches from the table) and
+`engine.py` (matches from its table of hits).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionNOT,
+    SigmaCorrelationConditionOperator,
+    SigmaCorrelationRule,
+    SigmaCorrelationType,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+from sigma.exceptions import SigmaCorrelationConditionError, SigmaCorrelationRuleError, SigmaFeatureNotSupportedByBackendError
+
+from audit_lab.signals.sigma.fields import Field
+
+_SIGNS = {
+    SigmaCorrelationConditionOperator.LT: "<",
+    SigmaCorrelationConditionOperator.LTE: "<=",
+    SigmaCorrelationConditionOperator.GT: ">",
+    SigmaCorrelationConditionOperator.GTE: ">=",
+    SigmaCorrelationConditionOperator.EQ: "=",
+    SigmaCorrelationConditionOperator.NEQ: "<>",
+}
+Matches = Callable[[SigmaRuleReference], str]
+
+
+def compile_correlation(
+    rule: SigmaCorrelationRule, fields: Mapping[str, Field], matches: Matches, id_sql: str, time_sql: str, windows: bool = False
+) -> str:
+    """Return one SELECT that finds the hits of a correlation rule.
+
+    Parameters
+    ----------
+    rule
+        A resolved correlation rule whose field names are those of `fields`.
+    matches
+        Gives, for a reference to a plain rule, a SELECT of the events (all columns) that match it.
+    id_sql, time_sql
+        SQL of an event's id and of its time in microseconds.
+    windows
+        One row per window that qualifies, instead of one per episode.
+
+    Returns
+    -------
+    str
+        SELECT with the columns `group_values` (VARCHAR[], in the order of group-by), `start_us`, `end_us`, `metric`
+        (the count or value, at its most extreme), `n_windows`, `event_ids` (in order of time, each once), `last_event_id`.
+    """
+    compiler = _Compiler(fields, matches, id_sql, time_sql)
+    hits = compiler.node(rule, windows)
+    groups = len(rule.group_by or [])
+    values = ", ".join(f"CAST(w.g{i} AS VARCHAR)" for i in range(groups))
+    order = "e.ts, CAST(e.id AS VARCHAR)"
+    stages = ",\n".join(f"{name} AS MATERIALIZED ({select})" for name, select in compiler.stages)
+    return (
+        f"WITH {stages}\n"
+        f"SELECT [{values}]::VARCHAR[] AS group_values, w.start_us, w.end_us, w.metric, w.n_windows, "
+        f"list(e.id ORDER BY {order}) AS event_ids, last(e.id ORDER BY {order}) AS last_event_id "
+        f"FROM {hits} w JOIN {compiler.evidence(hits)} e ON e.hit = w.hit "
+        f"GROUP BY ALL ORDER BY w.end_us, w.start_us, group_values"
+    )
+
+
+class _Compiler:
+    """Collects the stages of one correlation and of those it is built on."""
+
+    def __init__(self, fields: Mapping[str, Field], matches: Matches, id_sql: str, time_sql: str) -> None:
+        self.fields, self.matches = fields, matches
+        self.id_sql, self.time_sql = id_sql, time_sql
+        self.stages: list[tuple[str, str]] = []
+        self.nodes: dict[int, str] = {}
+        self.open: set[int] = set()
+
+    def add(self, name: str, select: str) -> str:
+        self.stages.append((name, select))
+        return name
+
+    @staticmethod
+    def evidence(hits: str) -> str:
+        """Name of the stage (hit, id, ts) that lists the events of the hits."""
+        return f"{hits}_evidence"
+
+    def node(self, rule: SigmaCorrelationRule, windows: bool) -> str:
+        """Compile one correlation; return the stage (hit, g0…, start_us, end_us, metric, n_windows)."""
+        if id(rule) in self.open:
+            raise SigmaCorrelationRuleError("the correlation refers to itself", source=rule.source)
+        self.open.add(id(rule))
+        stem = f"c{len(self.nodes)}"
+        self.nodes[id(rule)] = stem
+        self._input(rule, stem)
+        ordered = rule.type == SigmaCorrelationType.TEMPORAL_ORDERED
+        found = self._chains(rule, stem, windows) if ordered else self._windows(rule, stem, windows)
+        self.open.remove(id(rule))
+        return found
+
+    # ---- 1. input ----------------------------------------------------------------------------------------
+
+    def _input(self, rule: SigmaCorrelationRule, stem: str) -> None:
+        group = list(rule.group_by or [])
+        value = getattr(rule.condition, "fieldref", None)
+        if isinstance(value, list):
+            raise SigmaFeatureNotSupportedByBackendError("a correlation over several value fields is not supported")
+        # The hits of a correlation have ids of their own kind: then all ids are texts.
+        mixed = any(isinstance(reference.rule, SigmaCorrelationRule) for reference in rule.referenced_rules)
+        branches = [
+            self._branch(reference, slot, [_aliased(rule, reference, name) for name in group],
+                         value and _aliased(rule, reference, value), _numeric(rule), mixed)
+            for slot, reference in enumerate(rule.referenced_rules)
+        ]
+        guard = " AND ".join(["ts IS NOT NULL", *(f"g{i} IS NOT NULL" for i in range(len(group)))])
+        self.add(f"{stem}_input", f"SELECT DISTINCT * FROM ({' UNION ALL '.join(branches)}) WHERE {guard}")
+
+    def _branch(self, reference: SigmaRuleReference, slot: int, group: list[str], value: str | None, numeric: bool, mixed: bool) -> str:
+        if isinstance(reference.rule, SigmaCorrelationRule):
+            return self._child(reference.rule, slot, group, value)
+        columns, unnests = [], []
+        for i, name in enumerate(group):
+            field = self._field(name)
+            if field.kind == "texts":
+                unnests.append(f", unnest(list_distinct(list_transform({field.sql}, lambda x: lower(x)))) AS u{i}(x)")
+                columns.append(f"u{i}.x AS g{i}")
+            else:
+                columns.append(f"{_group_key(field)} AS g{i}")
+        columns.append(f"{self._value(value, numeric)} AS v")
+        own_id = f"CAST({self.id_sql} AS VARCHAR)" if mixed else self.id_sql
+        return (
+            f"SELECT {own_id} AS id, CAST({self.time_sql} AS BIGINT) AS ts, {slot} AS slot, {', '.join(columns)} "
+            f"FROM ({self.matches(reference)}) AS events_{slot}{''.join(unnests)}"
+        )
+
+    def _child(self, rule: SigmaCorrelationRule, slot: int, group: list[str], value: str | None) -> str:
+        """Hits of a correlation as input of another: each counts once, at the end of its window."""
+        hits = self.node(rule, windows=True)
+        own = {name: f"g{i}" for i, name in enumerate(rule.group_by or [])}
+        missing = [name for name in group if name not in own]
+        if missing:
+            raise SigmaFeatureNotSupportedByBackendError(
+                f"group-by field '{missing[0]}' is not among those of the correlation '{rule.name or rule.title}'"
+            )
+        if value is not None and value not in own:
+            raise SigmaFeatureNotSupportedByBackendError(f"a correlation has no value '{value}'")
+        columns = [f"{own[name]} AS g{i}" for i, name in enumerate(group)]
+        columns.append(f"{own[value]} AS v" if value is not None else "NULL AS v")
+        return f"SELECT '{hits}:' || hit AS id, end_us AS ts, {slot} AS slot, {', '.join(columns)} FROM {hits}"
+
+    def _field(self, name: str) -> Field:
+        if name not in self.fields:
+            raise SigmaFeatureNotSupportedByBackendError(f"field '{name}' does not exist in the table")
+        return self.fields[name]
+
+    def _value(self, name: str | None, numeric: bool) -> str:
+        if name is None:
+            return "NULL"
+        field = self._field(name)
+        if numeric:
+            return f"TRY_CAST({field.sql} AS DOUBLE)"
+        return f"array_to_string({field.sql}, chr(31))" if field.kind == "texts" else _group_key(field)
+
+    # ---- 2. windows that end at an event -----------------------------------------------------------------
+
+    def _windows(self, rule: SigmaCorrelationRule, stem: str, windows: bool) -> str:
+        count, span = len(rule.group_by or []), rule.timespan.seconds * 1_000_000
+        gs = "".join(f"g{i}, " for i in range(count))
+        partition = f"PARTITION BY {gs[:-2]} " if count else ""
+        frame = f"{partition}ORDER BY ts RANGE BETWEEN {span} PRECEDING AND CURRENT ROW"
+        so_far = f"{partition}ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+        source = f"{stem}_input"
+        if rule.type == SigmaCorrelationType.TEMPORAL:
+            slots = len(rule.referenced_rules)
+            seen = ", ".join(f"max(ts) FILTER (slot = {s}) OVER ({so_far}) >= ts - {span} AS p{s}" for s in range(slots))
+            present = self.add(f"{stem}_present", f"SELECT DISTINCT {gs}ts, {seen} FROM {source}")
+            metric = " + ".join(f"COALESCE(p{s}, FALSE)::INTEGER" for s in range(slots))
+            measured = f"SELECT *, {metric} AS metric FROM {present}"
+        else:
+            aggregate, distinct = _aggregate(rule)
+            # One event that matches two of the rules is one event.
+            one = f"SELECT DISTINCT id, ts, {gs}{distinct} FROM {source}"
+            measured = f"SELECT DISTINCT {gs}ts, {aggregate} OVER ({frame}) AS metric FROM ({one})"
+        found = self.add(
+            f"{stem}_windows", f"SELECT {gs}ts - {span} AS start_us, ts AS end_us, metric FROM ({measured}) WHERE {_qualifies(rule)}"
+        )
+        return self._episodes(rule, stem, found, gs, count, windows)
+
+    def _episodes(self, rule: SigmaCorrelationRule, stem: str, found: str, gs: str, count: int, windows: bool) -> str:
+        """3. Number the windows, or merge those that overlap; list their evidence."""
+        hits = f"{stem}_hits"
+        extreme = "min" if getattr(rule.condition, "op", None) in (
+            SigmaCorrelationConditionOperator.LT, SigmaCorrelationConditionOperator.LTE) else "max"
+        if windows:
+            self.add(hits, f"SELECT row_number() OVER (ORDER BY {gs}end_us) AS hit, {gs}start_us, end_us, metric, 1 AS n_windows FROM {found}")
+        else:
+            over = f"{f'PARTITION BY {gs[:-2]} ' if count else ''}ORDER BY end_us"
+            fresh = f"SELECT *, start_us > COALESCE(lag(end_us) OVER ({over}), start_us - 1) AS fresh FROM {found}"
+            numbered = f"SELECT *, sum(fresh::INTEGER) OVER ({over}) AS episode FROM ({fresh})"
+            self.add(hits, (
+                f"SELECT row_number() OVER (ORDER BY {gs}episode) AS hit, {gs}min(start_us) AS start_us, max(end_us) AS end_us, "
+                f"{extreme}(metric) AS metric, count(*) AS n_windows FROM ({numbered}) GROUP BY {gs}episode"
+            ))
+        same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
+        only = " AND m.v IS NOT NULL" if _numeric(rule) else ""
+        self._evidence(rule, hits, (
+            f"SELECT w.hit, m.id, m.ts FROM {hits} w JOIN {stem}_input m ON {same}m.ts BETWEEN w.start_us AND w.end_us{only}"
+        ))
+        return hits
+
+    # ---- 2. chains ---------------------------------------------------------------------------------------
+
+    def _chains(self, rule: SigmaCorrelationRule, stem: str, windows: bool) -> str:
+        count, span = len(rule.group_by or []), rule.timespan.seconds * 1_000_000
+        gs = "".join(f"g{i}, " for i in range(count))
+        clauses = _clauses(rule)
+        widest = max(len(slots) for slots in clauses)
+        found = []
+        for number, slots in enumerate(clauses):
+            last = len(slots) - 1
+            current = f"SELECT DISTINCT {gs}ts AS t{last} FROM {stem}_input WHERE slot = {slots[last]}"
+            for place in range(last - 1, -1, -1):
+                step = self.add(f"{stem}_k{number}_{place + 1}", current)
+                same = "".join(f"a.g{i} = b.g{i} AND " for i in range(count))
+                times = ", ".join(f"a.t{later}" for later in range(place + 1, last + 1))
+                own = "".join(f"a.g{i}, " for i in range(count))
+                current = (
+                    f"SELECT {own}b.ts AS t{place}, {times} FROM {step} a ASOF JOIN "
+                    f"(SELECT DISTINCT {gs}ts FROM {stem}_input WHERE slot = {slots[place]}) b ON {same}a.t{place + 1} > b.ts"
+                )
+            fill = "".join(f", NULL::BIGINT AS t{place}" for place in range(last + 1, widest))
+            found.append(f"SELECT {gs}{number} AS clause, {', '.join(f't{p}' for p in range(last + 1))}{fill}, t{last} AS end_us "
+                         f"FROM ({current}) WHERE t{last} - t0 <= {span}")
+        chains = self.add(f"{stem}_chains", " UNION ALL ".join(found))
+        # Chains that share all but their last event are one hit, unless each window was asked for.
+        heads = "".join(f", CASE WHEN clause IN ({', '.join(str(n) for n, s in enumerate(clauses) if len(s) - 1 > p) or '-1'}) "
+                        f"THEN t{p} END AS h{p}" for p in range(widest - 1))
+        key = ", end_us" if windows else ""
+        heads_key = "".join(f", h{p}" for p in range(widest - 1))
+        members = self.add(f"{stem}_members", (
+            f"SELECT dense_rank() OVER (ORDER BY {gs}clause{heads_key}{key}) AS hit, * FROM (SELECT *{heads} FROM {chains})"
+        ))
+        hits = self.add(f"{stem}_hits", (
+            f"SELECT hit, {gs}min(t0) AS start_us, max(end_us) AS end_us, "
+            f"{_length(clauses)} AS metric, count(*) AS n_windows FROM {members} GROUP BY hit, {gs}clause"
+        ))
+        same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
+        links = " UNION ".join(
+            f"SELECT w.hit, m.id, m.ts FROM {members} w JOIN {stem}_input m ON {same}w.clause = {number} AND m.slot = {slot} AND m.ts = w.t{place}"
+            for number, slots in enumerate(clauses) for place, slot in enumerate(slots)
+        )
+        self._evidence(rule, hits, links)
+        return hits
+
+    # ---- evidence ----------------------------------------------------------------------------------------
+
+    def _evidence(self, rule: SigmaCorrelationRule, hits: str, select: str) -> None:
+        """List the events of hits; those of a correlation below stand for that correlation's own hit."""
+        children = {self.nodes[id(r.rule)] + "_hits" for r in rule.referenced_rules if isinstance(r.rule, SigmaCorrelationRule)}
+        if not children:
+            self.add(self.evidence(hits), f"SELECT DISTINCT * FROM ({select})")
+            return
+        direct = self.add(f"{hits}_direct", select)
+        parts = [
+            f"SELECT d.hit, e.id, e.ts FROM {direct} d JOIN {self.evidence(child)} e ON d.id = '{child}:' || e.hit"
+            for child in sorted(children)
+        ]
+        if any(not isinstance(r.rule, SigmaCorrelationRule) for r in rule.referenced_rules):
+            prefixes = " AND ".join(f"NOT starts_with(CAST(d.id AS VARCHAR), '{child}:')" for child in sorted(children))
+            parts.append(f"SELECT d.hit, d.id, d.ts FROM {direct} d WHERE {prefixes}")
+        self.add(self.evidence(hits), " UNION ".join(parts))
+
+
+def _aliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: str) -> str:
+    known = {reference.reference, reference.rule.name, str(reference.rule.id)}
+    for alias in rule.aliases:
+        if alias.alias == name:
+            for target, field in alias.mapping.items():
+                if target.reference in known:
+                    return field
+            raise SigmaCorrelationRuleError(f"alias '{name}' names no field for rule '{reference.reference}'", source=rule.source)
+    return name
+
+
+def _group_key(field: Field) -> str:
+    return f"lower(CAST({field.sql} AS VARCHAR))" if field.kind == "text" else f"CAST({field.sql} AS VARCHAR)"
+
+
+def _numeric(rule: SigmaCorrelationRule) -> bool:
+    return rule.type in (
+        SigmaCorrelationType.VALUE_SUM, SigmaCorrelationType.VALUE_AVG,
+        SigmaCorrelationType.VALUE_MEDIAN, SigmaCorrelationType.VALUE_PERCENTILE,
+    )
+
+
+def _aggregate(rule: SigmaCorrelationRule) -> tuple[str, str]:
+    """Return the window aggregate and the column that it needs beside id and time."""
+    if rule.type == SigmaCorrelationType.EVENT_COUNT:
+        return "count(*)", "1 AS one"
+    if rule.type == SigmaCorrelationType.VALUE_COUNT:
+        return "count(DISTINCT v)", "v"
+    if rule.type == SigmaCorrelationType.VALUE_SUM:
+        return "sum(v)", "v"
+    if rule.type == SigmaCorrelationType.VALUE_AVG:
+        return "avg(v)", "v"
+    percentile = 50 if rule.type == SigmaCorrelationType.VALUE_MEDIAN else getattr(rule.condition, "percentile", None)
+    if percentile is None or not 0 <= percentile <= 100:
+        raise SigmaCorrelationConditionError("a percentile between 0 and 100 is needed", source=rule.source)
+    return f"quantile_cont(v, {percentile / 100})", "v"
+
+
+def _qualifies(rule: SigmaCorrelationRule) -> str:
+    condition = rule.condition
+    if not isinstance(condition, SigmaExtendedCorrelationCondition):
+        return f"metric {_SIGNS[condition.op]} {condition.count}"
+    slots = {reference.reference: slot for slot, reference in enumerate(rule.referenced_rules)}
+
+    def expression(node: Any) -> str:
+        if isinstance(node, SigmaRuleReference):
+            return f"COALESCE(p{slots[node.reference]}, FALSE)"
+        if isinstance(node, CorrelationConditionNOT):
+            # Absence can only be told once the time after an event has passed: a window that ends at an event cannot.
+            raise SigmaFeatureNotSupportedByBackendError("'not' in a correlation condition is not supported")
+        word = " AND " if isinstance(node, CorrelationConditionAND) else " OR "
+        return "(" + word.join(expression(argument) for argument in node.args) + ")"
+
+    return expression(condition.parsed)
+
+
+def _clauses(rule: SigmaCorrelationRule) -> list[list[int]]:
+    """Return the chains that satisfy an ordered correlation, each as the rules' places in order."""
+    places = list(range(len(rule.referenced_rules)))
+    condition = rule.condition
+    if not isinstance(condition, SigmaExtendedCorrelationCondition):
+        if condition.op not in (SigmaCorrelationConditionOperator.GTE, SigmaCorrelationConditionOperator.GT):
+            raise SigmaFeatureNotSupportedByBackendError("an ordered correlation needs 'gte' or 'gt' in its condition")
+        least = math.ceil(condition.count) if condition.op == SigmaCorrelationConditionOperator.GTE else math.floor(condition.count) + 1
+        if not 1 <= least <= len(places):
+            raise SigmaCorrelationConditionError(f"{least} of {len(places)} rules cannot be met", source=rule.source)
+        return [list(chosen) for chosen in itertools.combinations(places, least)]
+    slots = {reference.reference: slot for slot, reference in enumerate(rule.referenced_rules)}
+
+    def terms(node: Any) -> list[set[int]]:
+        if isinstance(node, SigmaRuleReference):
+            return [{slots[node.reference]}]
+        if isinstance(node, CorrelationConditionNOT):
+            raise SigmaFeatureNotSupportedByBackendError("'not' in a correlation condition is not supported")
+        children = [terms(argument) for argument in node.args]
+        if not isinstance(node, CorrelationConditionAND):
+            return [term for child in children for term in child]
+        return [set().union(*combination) for combination in itertools.product(*children)]
+
+    return [list(term) for term in sorted({tuple(sorted(term)) for term in terms(condition.parsed)})]
+
+
+def _length(clauses: list[list[int]]) -> str:
+    return "CASE clause " + " ".join(f"WHEN {number} THEN {len(slots)}" for number, slots in enumerate(clauses)) + " END"
