@@ -65,6 +65,11 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "talked to a node's kubelet through the API server",
         "API 서버를 통한 노드 kubelet 접근",
     ),
+    "kubelet_exec": (
+        "run or list containers on a node through its kubelet",
+        "ran or listed containers on a node through its kubelet",
+        "노드 kubelet을 통한 컨테이너 실행·조회",
+    ),
     "service_proxy": (
         "reach a pod or service through the API server",
         "reached a pod or service through the API server",
@@ -252,4 +257,80 @@ COMMAND_WORDS: dict[str, tuple[str, str]] = {
     "encoded": ("encoded code", "인코딩된 코드"),
     "delete_data": ("a deletion of data", "데이터 삭제"),
     "discovery": ("a look around", "환경 정찰"),
+}
+
+# What a person may be asked to check. A judge picks codes; the sentences are ours (law 6).
+CHECKS: dict[str, tuple[str, str]] = {
+    "ask_actor": (
+        "Ask the person or team behind the actor whether they did this.",
+        "행위자 본인이나 담당 팀에 직접 수행한 작업인지 확인합니다.",
+    ),
+    "change_ticket": (
+        "Look for a change ticket or on-call record for this time.",
+        "해당 시간대의 변경 티켓이나 당직 기록을 찾아봅니다.",
+    ),
+    "source_owner": (
+        "Find out who uses the source address, and from where the actor usually comes.",
+        "출발지 주소의 사용자와 행위자의 평소 접속 위치를 확인합니다.",
+    ),
+    "credential_use": (
+        "See where else this credential was used, before and after.",
+        "이 자격 증명이 전후로 어디에서 더 쓰였는지 확인합니다.",
+    ),
+    "secrets_read": (
+        "List the secrets that were read, and who depends on them.",
+        "조회된 시크릿 목록과 이를 사용하는 대상을 확인합니다.",
+    ),
+    "tokens_issued": (
+        "See whether the tokens or certificates that were issued have been used.",
+        "발급된 토큰이나 인증서가 사용되었는지 확인합니다.",
+    ),
+    "bindings_made": (
+        "Review the roles and bindings that were written: who gained what.",
+        "작성된 역할과 바인딩을 검토해 누가 어떤 권한을 얻었는지 확인합니다.",
+    ),
+    "pod_spec": (
+        "Read the specification of the pods and workloads that were written.",
+        "작성된 파드와 워크로드의 명세를 확인합니다.",
+    ),
+    "image_origin": (
+        "Check where the images come from.",
+        "이미지의 출처를 확인합니다.",
+    ),
+    "commands_run": (
+        "Read the original commands that were run in containers.",
+        "컨테이너에서 실행된 명령의 원문을 확인합니다.",
+    ),
+    "node_activity": (
+        "Look at the node's own logs for the same time.",
+        "같은 시간대의 노드 로그를 확인합니다.",
+    ),
+    "webhook_target": (
+        "Check where admission webhooks send requests, and what they let pass.",
+        "어드미션 웹훅의 전송 대상과 통과시키는 요청을 확인합니다.",
+    ),
+    "dns_settings": (
+        "Compare the cluster's DNS settings with the last known good ones.",
+        "클러스터 DNS 설정을 마지막 정상 설정과 비교합니다.",
+    ),
+    "what_was_deleted": (
+        "List what was deleted, and whether it can be restored.",
+        "삭제된 대상과 복구 가능 여부를 확인합니다.",
+    ),
+    "denied_why": (
+        "See what the denied requests were after, and whether any came through later.",
+        "거부된 요청의 목적과 이후 성공 여부를 확인합니다.",
+    ),
+    "impersonation_right": (
+        "Find out why the actor may act as others.",
+        "행위자가 다른 신원을 가장할 수 있는 이유를 확인합니다.",
+    ),
+    "same_source": (
+        "Look for other identities from the same source.",
+        "같은 출발지에서 활동한 다른 신원을 찾아봅니다.",
+    ),
+    "usual_routine": (
+        "Compare with what this actor usually does.",
+        "이 행위자의 평소 작업과 비교합니다.",
+    ),
 }

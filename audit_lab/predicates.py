@@ -51,6 +51,9 @@ class Predicate:
         Korean noun phrase.
     match
         Boolean expression over the columns of table events, never null.
+    weight
+        0 ordinary, 1 worth a line, 2 sensitive, 3 rarely innocent: the order in which evidence is shown and cut. It is
+        a judgement of ours from the documented uses of each request, not fitted to any recording.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Predicate:
     did: str
     korean: str
     match: pl.Expr
+    weight: int = 1
 
 
 # Anybody may define a custom resource called 'secrets': only Kubernetes' own API groups count.
@@ -90,7 +94,7 @@ _CLASSIFY: dict[str, Callable[[str], list[str]]] = {
     "host_paths": lambda value: [classes.host_path_class(value)],
     "capabilities": lambda value: [classes.capability_class(value)],
     "images": classes.image_classes,
-    "uri": lambda value: [classes.uri_class(value)],
+    "uri": lambda value: [classes.proxy_class(value) if "/proxy" in value else classes.uri_class(value)],
 }
 
 
@@ -104,7 +108,9 @@ def _classified(column: str, wanted: Collection[str]) -> pl.Expr:
         found = values.list.eval(pl.element().is_in(hits)).list.any() if is_list else values.is_in(hits)
         return found.fill_null(False)
 
-    text = pl.when(pl.col("resource").is_null()).then(pl.col(column)) if column == "uri" else pl.col(column)
+    # Only these two kinds of request have a path that says more than the resource does: far fewer distinct values.
+    has_path = pl.col("resource").is_null() | pl.col("subresource").eq_missing("proxy")
+    text = pl.when(has_path).then(pl.col(column)) if column == "uri" else pl.col(column)
     return text.map_batches(look, return_dtype=pl.Boolean)
 
 
@@ -142,6 +148,7 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
     "port_forward": ("network", _sub("pods", "portforward")),
     "ephemeral_container": ("execution", _sub("pods", "ephemeralcontainers") & WRITE),
     "nodes_proxy": ("execution", _sub("nodes", "proxy")),
+    "kubelet_exec": ("execution", _sub("nodes", "proxy") & _classified("uri", ("kubelet_exec", "kubelet_pods"))),
     "service_proxy": ("network", _sub("pods", "proxy") | _sub("services", "proxy")),
     "pod_logs": ("discovery", _sub("pods", "log")),
     "pod_privileged": ("privilege", pl.col("privileged").fill_null(False) & WRITE),
@@ -225,7 +232,7 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
         "discovery",
         SEES_MANY & EVERYWHERE & _is("resource", *WORKLOADS, "configmaps", "services", "serviceaccounts", *BINDINGS[:1], *ROLES[:1]),
     ),
-    "probe_path": ("discovery", _classified("uri", ("traversal", "exploit", "debug", "logs"))),
+    "probe_path": ("discovery", pl.col("resource").is_null() & _classified("uri", ("traversal", "exploit", "debug", "logs"))),
     "client_offensive": ("identity", _is("client_family", "offensive", "scanner")),
     "hostile_text": ("evasion", _any_entry("attributes", "^hostile_text")),
     "anonymous_allowed": ("identity", _is("actor_kind", "anonymous") & SUCCEEDED & (pl.col("resource").is_not_null())),
@@ -237,18 +244,45 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
 }
 
 
+_ORDINARY = (
+    "config_read", "pod_logs", "access_review", "list_everywhere", "workload_write", "write_or_delete", "request", "not_found",
+    "command_shell", "command_discovery", "command_database_client",
+)
+_SENSITIVE = (
+    "secret_list", "secret_in_system", "token_request_by_person", "pod_exec", "pod_attach", "ephemeral_container", "pod_privileged",
+    "pod_host_pid", "pod_host_ipc", "pod_host_path", "pod_capabilities", "binding_cluster_wide", "role_escalating", "role_exec",
+    "csr_approve", "impersonate", "impersonate_service_account", "webhook_write", "webhook_ignore_failures", "webhook_delete",
+    "guardrail_delete", "namespace_unprotected", "api_extension_write", "workload_in_system", "client_offensive", "anonymous_allowed",
+    "delete_many", "namespace_delete", "probe_path", "service_proxy", "secret_delete",
+    *(f"command_{name}" for name in ("environment_dump", "download", "archive_copy", "package_install", "kubernetes_client",
+                                     "persistence", "privilege_change", "encoded", "delete_data", "network_probe")),
+)
+_RARELY_INNOCENT = (
+    "secret_list_everywhere", "secret_service_account_token", "token_long_lived", "token_in_system", "pod_exec_in_system", "kubelet_exec",
+    "pod_host_path_sensitive", "image_offensive", "binding_cluster_admin", "binding_everyone", "role_wildcard", "csr_privileged",
+    "impersonate_system", "webhook_external", "events_delete", "coredns_write", "hostile_text",
+    *(f"command_{name}" for name in ("reverse_shell", "host_escape", "token_read", "metadata_service", "credential_file", "miner",
+                                     "kubelet_call", "etcd_call", "cleanup")),
+)
+_WEIGHTS = {**dict.fromkeys(_ORDINARY, 0), **dict.fromkeys(_SENSITIVE, 2), **dict.fromkeys(_RARELY_INNOCENT, 3)}
+
+
 def _command_predicates() -> Iterable[Predicate]:
     """What a command means (classes.COMMAND_CLASSES), said of a command that was run in a container or written into one."""
     for name, (words, korean) in COMMAND_WORDS.items():
         match = _holds("command_classes", name) & ~_NO_PERSON & (_SUBRESOURCE != "status")
         does, did = f"run a command of the class: {words}", f"ran a command of the class: {words}"
-        yield Predicate(f"command_{name}", "execution", does, did, f"명령 실행({korean})", match.fill_null(False))
+        match = match.fill_null(False)
+        yield Predicate(f"command_{name}", "execution", does, did, f"명령 실행({korean})", match, _WEIGHTS.get(f"command_{name}", 1))
 
 
 PREDICATES: dict[str, Predicate] = {
     predicate.name: predicate
     for predicate in (
-        *(Predicate(name, category, *WORDS[name], match.fill_null(False)) for name, (category, match) in _ACTIONS.items()),
+        *(
+            Predicate(name, category, *WORDS[name], match.fill_null(False), _WEIGHTS.get(name, 1))
+            for name, (category, match) in _ACTIONS.items()
+        ),
         *_command_predicates(),
     )
 }

@@ -1,0 +1,178 @@
+"""Evidence from outside the case: what was usual before, what came after, what is linked, what looks alike.
+
+What speaks for innocence stands here: a judge that is only shown suspicion finds suspicion.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from audit_lab.judge.facts import MAX_IDS
+from audit_lab.judge.queries import Facts, Row
+
+AFTER = timedelta(minutes=10)
+# Similarity below this is no resemblance worth a line.
+MIN_SIMILARITY = 0.3
+_BLOCK = 128
+
+
+def _spans(facts: Facts) -> pl.DataFrame:
+    """Return per case and identity of the case: `case_start`, `case_end`, `n_actions` and the case's distinct `actions`."""
+    inside = facts.members.join(facts.sessions, on="session_id")
+    return inside.group_by("case_id", maintain_order=True).agg(
+        pl.col("start").min().alias("case_start"), pl.col("end").max().alias("case_end"),
+        pl.col("cluster").first(), pl.col("actor_kind").first(), pl.col("user").drop_nulls().unique(maintain_order=True).alias("users"),
+        pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True).alias("actions"),
+        pl.col("n_writes").sum(), pl.col("n_denied").sum(), pl.col("n_unauthenticated").sum(),
+    )
+
+
+def _own_sessions(facts: Facts) -> pl.DataFrame:
+    """Return the sessions of a case's identities outside the case, with the case's span."""
+    spans = _spans(facts).select("case_id", "cluster", "case_start", "case_end", "users").explode("users").rename({"users": "user"})
+    return spans.drop_nulls("user").join(facts.sessions, on=["cluster", "user"], how="inner").join(
+        facts.members, on=["case_id", "session_id"], how="anti")
+
+
+def innocence(facts: Facts) -> list[Row]:
+    """Say what speaks for an ordinary reason: the same routine, the same namespaces, nothing changed, nothing refused."""
+    spans = _spans(facts)
+    earlier = _own_sessions(facts).filter(pl.col("start") < pl.col("case_start"))
+    n_earlier = dict(earlier.group_by("case_id").agg(pl.len()).iter_rows())
+    routine = {
+        case: set(done) for case, done in
+        earlier.group_by("case_id").agg(pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique()).iter_rows()
+    }
+    owned = _known_namespaces(facts)
+    rows: list[Row] = []
+    for item in spans.iter_rows(named=True):
+        case_id, before = item["case_id"], n_earlier.get(item["case_id"], 0)
+        if not item["users"]:
+            said = ["no identity: nothing is known of its past"]
+        elif not before:
+            said = ["no earlier session of this actor"]
+        else:
+            usual = len([action for action in item["actions"] if action in routine[case_id]])
+            said = [f"{usual} of {len(item['actions'])} actions done by this actor before, in {before} earlier sessions"]
+        if case_id in owned:
+            said.append(f"worked before in {owned[case_id][0]} of its {owned[case_id][1]} namespaces")
+        if not item["n_writes"]:
+            said.append("reads only, nothing changed")
+        if not item["n_denied"] + item["n_unauthenticated"]:
+            said.append("nothing denied")
+        rows.append(Row(case_id, "innocence", 900, 60, "innocence: " + "; ".join(said)))
+    return rows
+
+
+def _known_namespaces(facts: Facts) -> dict[str, tuple[int, int]]:
+    """Return per case how many of its namespaces its identities had worked in before, and how many it has."""
+    touched = facts.events.drop_nulls("namespace").group_by("case_id", "namespace").agg(pl.col("known_before").max())
+    counted = touched.group_by("case_id").agg(pl.col("known_before").sum().alias("known"), pl.len().alias("n"))
+    return {case: (known, n) for case, known, n in counted.select("case_id", "known", "n").iter_rows()}
+
+
+def after(facts: Facts) -> list[Row]:
+    """Say what the same identities did in the ten minutes after the case."""
+    later = _own_sessions(facts).filter((pl.col("start") > pl.col("case_end")) & (pl.col("start") <= pl.col("case_end") + AFTER))
+    counted = later.group_by("case_id").agg(
+        pl.len().alias("n"), pl.col("n_events").sum(), pl.col("n_denied").sum(), pl.col("n_writes").sum(), pl.col("n_exec").sum())
+    return [
+        Row(item["case_id"], "after", 910, 350,
+            f"in the ten minutes after: {item['n']} sessions of the same actor, {item['n_events']} requests, {item['n_writes']} writes, "
+            f"{item['n_denied']} denied, {item['n_exec']} exec")
+        for item in counted.sort("case_id").iter_rows(named=True)
+    ]
+
+
+def linked(facts: Facts) -> list[Row]:
+    """Say what sessions outside the case are linked with it, and how."""
+    if facts.links.is_empty():
+        return []
+    sides = pl.concat([
+        facts.links.select(pl.col("from_session").alias("session_id"), pl.col("to_session").alias("other"), "to_event_ids", "score",
+                           pl.lit("uses what this case made").alias("way")).rename({"to_event_ids": "event_ids"}),
+        facts.links.select(pl.col("to_session").alias("session_id"), pl.col("from_session").alias("other"), "from_event_ids", "score",
+                           pl.lit("made what this case uses").alias("way")).rename({"from_event_ids": "event_ids"}),
+    ])
+    outside = facts.members.join(sides, on="session_id").join(
+        facts.members.rename({"session_id": "other"}), on=["case_id", "other"], how="anti")
+    known = outside.join(facts.sessions.select(pl.col("session_id").alias("other"), "actor_kind", "n_events", "n_denied"), on="other")
+    ranked = known.sort("case_id", "score", "other", descending=[False, True, False]).group_by("case_id", maintain_order=True).head(3)
+    return [
+        Row(item["case_id"], "linked", 920, 240,
+            f"linked: another session of a {item['actor_kind'].replace('_', '-')} {item['way']}: {item['n_events']} requests, "
+            f"{item['n_denied']} denied", item["event_ids"][:MAX_IDS])
+        for item in ranked.iter_rows(named=True)
+    ]
+
+
+def nearest(facts: Facts) -> list[Row]:
+    """Say which earlier sessions did most nearly the same (Jaccard similarity of action sets), and what people said of them."""
+    spans = _spans(facts)
+    # One line per distinct set of actions, identity and label: routines repeat.
+    pool = facts.sessions.join(facts.labels.select("session_id", "verdict"), on="session_id", how="left").with_columns(
+        pl.col("actions").list.sort().list.join("\n").alias("set"))
+    pool = pool.sort("start").unique(["cluster", "actor_kind", "user", "set", "verdict"], keep="first", maintain_order=True)
+    rows: list[Row] = []
+    for (cluster, kind), part in spans.group_by("cluster", "actor_kind", maintain_order=True):
+        peers = pool.filter((pl.col("cluster") == cluster) & (pl.col("actor_kind") == kind))
+        rows += _nearest_of(part, peers)
+    return rows
+
+
+def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
+    if peers.is_empty():
+        return []
+    words: dict[str, int] = defaultdict(lambda: len(words))
+    theirs, ours = _sets(peers["actions"].to_list(), words), _sets(part["actions"].to_list(), words)
+    matrix = _matrix(theirs, len(words))
+    starts, users = peers["start"].to_numpy(), peers["user"].to_list()
+    verdicts = peers["verdict"].to_list()
+    labelled = np.array([verdict is not None for verdict in verdicts])
+    sizes = matrix.sum(axis=1)
+    rows: list[Row] = []
+    cases = part.select("case_id", "case_start", "users").to_dicts()
+    begins = part["case_start"].to_numpy()
+    for offset in range(0, len(cases), _BLOCK):
+        block = _matrix(ours[offset:offset + _BLOCK], len(words))
+        shared = block @ matrix.T
+        similarity = shared / np.maximum(block.sum(axis=1)[:, None] + sizes[None, :] - shared, 1)
+        similarity[starts[None, :] >= begins[offset:offset + _BLOCK, None]] = -1
+        for line, item in zip(similarity, cases[offset:offset + _BLOCK], strict=True):
+            own = np.array([user is not None and user in item["users"] for user in users])
+            rows += _resemblances(item["case_id"], line, own, labelled, verdicts)
+    return rows
+
+
+def _resemblances(case_id: str, line: np.ndarray, own: np.ndarray, labelled: np.ndarray, verdicts: list[Any]) -> list[Row]:
+    found: list[Row] = []
+    for text, mask, priority in (
+        ("nearest earlier session of the same actor", own, 245), ("nearest earlier session of another actor", ~own, 360),
+        ("nearest labelled session", labelled, 140),
+    ):
+        candidates = np.where(mask, line, -1)
+        best = int(candidates.argmax())
+        if candidates[best] < MIN_SIMILARITY:
+            continue
+        said = f", labelled {verdicts[best]}" if verdicts[best] else ""
+        found.append(Row(case_id, "nearest", 930, priority, f"{text} shares {round(100 * float(candidates[best]))}% of the actions{said}"))
+    return found
+
+
+def _sets(actions: list[list[str] | None], words: dict[str, int]) -> list[list[int]]:
+    return [[words[action] for action in dict.fromkeys(items or [])] for items in actions]
+
+
+def _matrix(sets: list[list[int]], width: int) -> np.ndarray:
+    matrix = np.zeros((len(sets), width), dtype=np.float32)
+    for number, items in enumerate(sets):
+        matrix[number, items] = 1
+    return matrix
+
+
+BACKGROUND_QUERIES = (innocence, after, linked, nearest)

@@ -1,0 +1,127 @@
+"""The judge without a language model: transparent, offline, and the yardstick that a model must beat.
+
+Its score is read off the signals. Each signal counts by how sure its kind is (`WEIGHTS`) times its strength; the
+strongest counts fully, each further one half as much as the one before:
+
+    score = max(floor, 1 − Π (1 − w_i · strength_i · ½^i)),  signals in falling order of w · strength, i = 0, 1, 2 …
+
+So more or stronger signals never lower it, and no score is below a rule's floor. Grounds are the weightiest claims
+of the evidence pack, which are true by construction and cite their events.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import polars as pl
+
+from audit_lab.judge.evidence import EVIDENCE_VERSION
+from audit_lab.judge.schema import N_GROUNDS, Answer, Claim, Ground
+from audit_lab.judge.sentences import english
+from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.predicates import PREDICATES
+
+JUDGE_ID = "baseline"
+VERSION = f"baseline-1.{EVIDENCE_VERSION}"
+# How far one signal of full strength goes alone: a judgement of ours, in the order of Sigma's levels; not fitted.
+WEIGHTS = {"informational": 0.05, "low": 0.15, "medium": 0.4, "high": 0.65, "critical": 0.9, "outlier": 0.4, "custom": 0.4}
+DECAY = 0.5
+MAX_CITED = 20
+# Score from which an action is proposed; a person decides.
+_STEPS = ((0.8, "escalate"), (0.5, "review"), (0.3, "ask_owner"), (0.1, "watch"), (0.0, "close"))
+_KIND_RANK = {"privilege": 5, "novelty": 4, "order": 3, "denial": 2, "count": 1, "reach": 0}
+_CHECKS = {
+    "secret": "secrets_read", "execution": "commands_run", "privilege": "bindings_made", "impersonation": "impersonation_right",
+    "identity": "tokens_issued", "evasion": "webhook_target", "destruction": "what_was_deleted", "workload": "pod_spec",
+    "network": "source_owner", "discovery": "usual_routine", "denial": "denied_why", "any": "usual_routine",
+}
+_CHECKS_OF = {
+    "coredns_write": "dns_settings", "events_delete": "what_was_deleted", "guardrail_delete": "what_was_deleted",
+    "hostile_text": "same_source",
+    "token_request_by_person": "tokens_issued", "token_in_system": "tokens_issued", "token_long_lived": "tokens_issued",
+    "secret_service_account_token": "tokens_issued", "csr_approve": "tokens_issued", "csr_privileged": "tokens_issued",
+    "pod_privileged": "pod_spec", "pod_host_pid": "pod_spec", "pod_host_path": "pod_spec", "pod_host_path_sensitive": "pod_spec",
+    "pod_host_network": "pod_spec", "pod_host_ipc": "pod_spec", "pod_capabilities": "pod_spec", "image_offensive": "image_origin",
+    "nodes_proxy": "node_activity", "kubelet_exec": "node_activity", "namespace_unprotected": "pod_spec",
+}
+
+
+def combine_signals(strengths: list[tuple[str, float]]) -> float:
+    """Return the score of signals, each (severity or kind, strength); see the module's formula.
+
+    >>> combine_signals([("high", 1.0)]), round(combine_signals([("high", 1.0), ("medium", 0.5)]), 3)
+    (0.65, 0.685)
+    """
+    weighted = sorted((WEIGHTS.get(kind, 0.0) * min(max(strength, 0.0), 1.0) for kind, strength in strengths), reverse=True)
+    rest = 1.0
+    for place, value in enumerate(weighted):
+        rest *= 1 - value * DECAY**place
+    return 1 - rest
+
+
+def judge_baseline(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
+    """Return a verdict per candidate without asking any model; egress stays empty.
+
+    Parameters
+    ----------
+    candidates, evidence, signals
+        Tables of those names.
+    """
+    per_session: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    floors: dict[str, float] = defaultdict(float)
+    for item in signals.select("session_id", "kind", "severity", "strength", "floor").iter_rows(named=True):
+        kind = item["kind"] if item["kind"] in WEIGHTS else item["severity"] or "medium"
+        per_session[item["session_id"]].append((kind, item["strength"]))
+        floors[item["session_id"]] = max(floors[item["session_id"]], item["floor"] or 0.0)
+    claims: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in evidence.drop_nulls("claim").select("case_id", "event_ids", "claim").iter_rows(named=True):
+        claims[item["case_id"]].append(item)
+    rows = []
+    for case in candidates.iter_rows(named=True):
+        said = [signal for session in case["session_ids"] for signal in per_session[session]]
+        floor = max([case["floor"] or 0.0, *(floors[session] for session in case["session_ids"])])
+        answer = _answer(said, floor, claims[case["case_id"]])
+        rows.append(verdict_row(case["case_id"], JUDGE_ID, VERSION, answer=answer, floor=floor, summary_by="template"))
+    return JudgeTables(verdict_frame(rows), egress_frame([]))
+
+
+def _answer(said: list[tuple[str, float]], floor: float, claims: list[dict[str, Any]]) -> Answer:
+    score = combine_signals(said)
+    grounds = choose_grounds(claims)
+    n_outliers = sum(kind in ("outlier", "custom") for kind, _ in said)
+    weightiest = f" {english(grounds[0].claim.model_dump())}" if grounds else ""
+    raised = f"; a rule's floor of {floor:.2f} stands" if floor > score else ""
+    rules, others = _plural(len(said) - n_outliers, "rule hit"), _plural(n_outliers, "outlier signal")
+    return Answer(
+        score=score, grounds=grounds, checks=checks_for(grounds),
+        action=next(action for line, action in _STEPS if max(score, floor) >= line),
+        summary=f"No language model was asked: {rules} and {others} give {score:.2f}{raised}.{weightiest}",
+    )
+
+
+def choose_grounds(claims: list[dict[str, Any]]) -> list[Ground]:
+    """Return up to three grounds: the weightiest claims of an evidence pack, each about something else."""
+    def rank(item: dict[str, Any]) -> tuple[int, int]:
+        claim = item["claim"]
+        weights = [PREDICATES[name].weight for name in (claim["predicate"], claim["then"]) if name]
+        return sum(weights) * 2 // len(weights), _KIND_RANK[claim["kind"]]
+
+    chosen: list[Ground] = []
+    about: set[str] = set()
+    for item in sorted(claims, key=rank, reverse=True):
+        claim = item["claim"]
+        if claim["predicate"] not in about and len(chosen) < N_GROUNDS:
+            about.add(claim["predicate"])
+            chosen.append(Ground(claim=Claim(**claim), event_ids=item["event_ids"][:MAX_CITED]))
+    return chosen
+
+
+def checks_for(grounds: list[Ground]) -> list[str]:
+    """Return three check codes that fit what was seen."""
+    found = [_CHECKS_OF.get(ground.claim.predicate) or _CHECKS[PREDICATES[ground.claim.predicate].category] for ground in grounds]
+    return list(dict.fromkeys([*found, "ask_actor", "change_ticket", "credential_use"]))[:N_GROUNDS]
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")

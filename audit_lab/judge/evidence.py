@@ -1,0 +1,143 @@
+"""candidates -> evidence: the pack of typed rows that a judge is shown, and nothing else.
+
+A pack is a list of short lines in the closed vocabulary, each with the events it speaks of and, where it can, the
+typed claim that it supports. It is built for all cases at once. A pack holds at most `max_tokens`; the least telling
+lines are cut first, and the last line says what was cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.judge import facts as fact
+from audit_lab.judge.background import BACKGROUND_QUERIES
+from audit_lab.judge.queries import CASE_QUERIES, Facts, Query
+from audit_lab.judge.rows import Row, claim_text, count_tokens, handles_text, is_shown, number_events
+from audit_lab.vocabulary import Pseudonyms, action_token
+
+# Changes whenever the queries or their words change: part of what identifies a verdict.
+EVIDENCE_VERSION = "1"
+QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *BACKGROUND_QUERIES)
+# The last line needs room, and so do the handles of a row (a range takes about six tokens).
+_CUT_TOKENS, _ROW_TOKENS, _HANDLE_TOKENS = 40, 4, 6
+
+
+def build_evidence(
+    candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
+    *, max_tokens: int = 900, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None,
+    queries: Sequence[Query] = QUERIES,
+) -> pl.DataFrame:
+    """Return the evidence pack of every candidate.
+
+    Parameters
+    ----------
+    candidates, sessions, session_events, events, signals
+        Tables of those names; the last two of `session_events, events` may be lazy.
+    max_tokens
+        Upper bound of a pack, in tokens counted conservatively (`count_tokens`).
+    links, labels
+        Tables of those names, where they exist; labels of sessions that began before a case may be shown with it.
+    queries
+        Functions `Facts -> list[Row]`; a row whose text is not closed is withheld, and the pack says so.
+
+    Returns
+    -------
+    pl.DataFrame
+        Table evidence: `text` in the closed vocabulary, ending with handles of events (`e1-e4`), `claim` where there is one.
+    """
+    tables.check(candidates, "candidates")
+    tables.check(signals, "signals")
+    if candidates.is_empty():
+        return tables.empty("evidence")
+    facts = gather_facts(candidates, sessions, session_events, events, signals, links=links, labels=labels)
+    per_case: dict[str, list[Row]] = defaultdict(list)
+    for query in queries:
+        for row in query(facts):
+            per_case[row.case_id].append(row)
+    packs = [_pack(case_id, per_case[case_id], max_tokens) for case_id in candidates["case_id"].to_list()]
+    return _frame([row for pack in packs for row in pack])
+
+
+def gather_facts(
+    candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
+    *, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None,
+) -> Facts:
+    """Return the frames that evidence queries read, computed once for all cases."""
+    columns = sorted({*fact.NEEDED, *action_columns(events)})
+    inside = fact.case_events(candidates, session_events, events, columns).with_columns(action_token().alias("action"))
+    inside = _with_known_namespaces(inside, events)
+    matched = fact.matches(inside)
+    seen = matched["predicate"].unique().to_list()
+    names: dict[str, Pseudonyms] = {case_id: Pseudonyms() for case_id in candidates["case_id"].to_list()}
+    said = tables.empty("labels") if labels is None else labels.drop_nulls("session_id")
+    said = said.unique("session_id", keep="last", maintain_order=True)
+    return Facts(
+        candidates, sessions, fact.case_sessions(candidates), inside, matched, fact.count_facts(matched),
+        fact.novelty_facts(inside, matched, fact.history(events, seen)), fact.reach_facts(inside, matched), signals,
+        tables.empty("links") if links is None else links, said, names,
+    )
+
+
+def action_columns(events: fact.Frame) -> list[str]:
+    """Return the columns of events that action tokens are made of."""
+    return [column for column in action_token().meta.root_names() if column in events.lazy().collect_schema().names()]
+
+
+def _with_known_namespaces(inside: pl.DataFrame, events: fact.Frame) -> pl.DataFrame:
+    """Add `known_before`: the identity had worked in this namespace before the case began."""
+    keys = ["cluster", "user", "namespace"]
+    first = events.lazy().select(*keys, "time").drop_nulls(["user", "namespace"]).group_by(keys).agg(
+        pl.col("time").min().alias("first_there")).collect()
+    starts = inside.group_by("case_id").agg(pl.col("time").min().alias("case_start"))
+    joined = inside.join(first, on=keys, how="left", maintain_order="left").join(starts, on="case_id", how="left", maintain_order="left")
+    return joined.with_columns((pl.col("first_there") < pl.col("case_start")).fill_null(False).alias("known_before")).drop(
+        "first_there", "case_start")
+
+
+def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
+    """Cut the rows of one case to its budget, number its events, and say what was cut."""
+    shown = [row for row in rows if is_shown(row.text)]
+    withheld = len(rows) - len(shown)
+    costs = {id(row): _cost(row) for row in shown}
+    budget, kept = max_tokens - _CUT_TOKENS, []
+    for row in sorted(shown, key=lambda row: row.priority):
+        if costs[id(row)] <= budget:
+            budget -= costs[id(row)]
+            kept.append(row)
+    kept.sort(key=lambda row: (row.place, row.priority))
+    numbers = number_events(row.event_ids for row in kept)
+    finished = [row._replace(text=_finish(row, numbers)) for row in kept]
+    lost = Counter(row.query_id for row in shown)
+    lost.subtract(row.query_id for row in kept)
+    parts = [f"{count} {query}" for query, count in sorted(lost.items()) if count > 0 and is_shown(query)]
+    if parts:
+        finished.append(Row(case_id, "cut", 999, 0, f"not shown, to keep this short: {', '.join(parts)} rows"))
+    if withheld:
+        finished.append(Row(case_id, "cut", 999, 0, f"not shown, outside the closed vocabulary: {withheld} rows"))
+    return finished
+
+
+def _cost(row: Row) -> int:
+    said = claim_text(row.claim) if row.claim else ""
+    ranges = min(len(row.event_ids), 5) if row.query_id != "actions" else min(len(row.event_ids), 1)
+    return count_tokens(f"{row.text} {said}") + _ROW_TOKENS + _HANDLE_TOKENS * ranges
+
+
+def _finish(row: Row, numbers: dict[str, int]) -> str:
+    said = f" {claim_text(row.claim)}" if row.claim else ""
+    handles = f" [{handles_text(row.event_ids, numbers)}]" if row.event_ids else ""
+    return f"{row.text}{handles}{said}"
+
+
+def _frame(rows: list[Row]) -> pl.DataFrame:
+    numbered = [
+        {"case_id": row.case_id, "row": number, "query_id": row.query_id, "text": row.text, "event_ids": list(row.event_ids),
+         "claim": dict(row.claim) if row.claim else None}
+        for _, pack in groupby(rows, key=lambda row: row.case_id) for number, row in enumerate(pack, start=1)
+    ]
+    return tables.check(pl.DataFrame(numbered, schema=tables.TABLES["evidence"].schema), "evidence")

@@ -1,0 +1,134 @@
+"""Prompts: versioned files with a digest, filled with evidence lines and nothing else (law 5).
+
+This module sees table evidence only. A prompt is a pure function of the prompt file, the evidence texts and the
+examples, so the digest of its messages says exactly what a model was shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import polars as pl
+
+from audit_lab.errors import InputError
+from audit_lab.hashing import text_digest
+from audit_lab.judge.rows import count_tokens, number_events
+from audit_lab.judge.schema import answer_schema
+
+PROMPT = "verdict-1"
+_SECTIONS = ("system", "user", "example", "repair")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt file: its sections, and the digest of the file and the schema that goes with it."""
+
+    name: str
+    sections: dict[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled case of earlier time, as a model sees it: the facts, and the answer that would have been right."""
+
+    facts: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is sent for one case: `sha256` is the digest of `messages` and the schema, `handles` maps `e4` to event ids."""
+
+    case_id: str
+    messages: list[dict[str, str]]
+    sha256: str
+    tokens: int
+    handles: dict[str, str] = field(default_factory=dict)
+
+
+def load_template(name: str = PROMPT) -> Template:
+    """Return a built-in prompt file by name.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or it lacks a section.
+
+    >>> load_template().name
+    'verdict-1'
+    """
+    folder = resources.files("audit_lab.judge") / "prompts"
+    known = sorted(item.name.removesuffix(".md") for item in folder.iterdir() if item.name.endswith(".md"))
+    if name not in known:
+        raise InputError(f"no prompt '{name}'", f"one of: {', '.join(known)}")
+    text = (folder / f"{name}.md").read_text(encoding="utf-8")
+    parts = re.split(r"^# (\w+)\n", text, flags=re.MULTILINE)
+    sections = {title: body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
+    missing = [section for section in _SECTIONS if section not in sections]
+    if missing:
+        raise InputError(f"prompt '{name}' has no section '{missing[0]}'")
+    return Template(name, sections, text_digest(text + json.dumps(answer_schema(), sort_keys=True)))
+
+
+def build_prompts(
+    case_ids: Sequence[str], evidence: pl.DataFrame, template: Template, examples: Sequence[Example] = (),
+) -> dict[str, Prompt]:
+    """Return the prompt of each case.
+
+    Parameters
+    ----------
+    case_ids
+        Cases to ask about; one without evidence gets a prompt that says so.
+    evidence
+        Table evidence.
+    template, examples
+        What is the same for all cases.
+    """
+    opening = [{"role": "system", "content": template.sections["system"]}]
+    for example in examples:
+        opening.append({"role": "user", "content": template.sections["example"].replace("{facts}", example.facts)})
+        opening.append({"role": "assistant", "content": example.answer})
+    shared = sum(count_tokens(message["content"]) + 4 for message in opening)
+    prompts: dict[str, Prompt] = {}
+    for case_id, texts, ids in packs(case_ids, evidence):
+        facts = facts_text(texts)
+        messages = [*opening, {"role": "user", "content": template.sections["user"].replace("{facts}", facts)}]
+        handles = {f"e{number}": event_id for event_id, number in number_events(ids).items()}
+        tokens = shared + count_tokens(messages[-1]["content"]) + 4
+        prompts[case_id] = Prompt(case_id, messages, digest_messages(messages, template), tokens, handles)
+    return prompts
+
+
+def packs(case_ids: Sequence[str], evidence: pl.DataFrame) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return (case_id, texts, event ids per row) in the order of `case_ids`."""
+    grouped = evidence.sort("case_id", "row").group_by("case_id", maintain_order=True).agg("text", "event_ids")
+    held = {case_id: (texts, ids) for case_id, texts, ids in grouped.select("case_id", "text", "event_ids").iter_rows()}
+    return [(case_id, *held.get(case_id, ([], []))) for case_id in case_ids]
+
+
+def facts_text(texts: Sequence[str]) -> str:
+    """Return evidence texts as numbered lines."""
+    return "\n".join(f"{number} {text}" for number, text in enumerate(texts, start=1)) or "(no facts)"
+
+
+def repair_messages(messages: list[dict[str, str]], answer: str, wrong: Sequence[str], template: Template) -> list[dict[str, str]]:
+    """Return the messages of the one repair attempt: the answer so far, and what does not hold, in our words."""
+    said = "\n".join(f"- {line}" for line in wrong)
+    return [*messages, {"role": "assistant", "content": answer},
+            {"role": "user", "content": template.sections["repair"].replace("{wrong}", said)}]
+
+
+def digest_messages(messages: list[dict[str, str]], template: Template) -> str:
+    """Return the digest of exactly what is shown: the messages and the template's schema."""
+    return text_digest(json.dumps({"messages": messages, "template": template.digest}, sort_keys=True, ensure_ascii=False))
+
+
+def as_request(prompt: Prompt) -> dict[str, Any]:
+    """Return a prompt as one JSON line of `--export-prompts`: `prompt_sha256, case_id, messages, schema`."""
+    return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}

@@ -1,0 +1,85 @@
+"""Rows of an evidence pack while it is being made: what a query hands over, and how a claim is written in a few words.
+
+>>> claim_text(claim("order", "secret_list", then="pod_exec"))
+'{order secret_list pod_exec}'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from audit_lab import vocabulary
+from audit_lab.predicates import PREDICATES
+
+KINDS = ("count", "order", "novelty", "denial", "privilege", "reach")
+# What evidence says besides the vocabulary's words: predicate names, and the words of their phrases.
+EXTRA_WORDS = frozenset(
+    {*PREDICATES, *KINDS, "innocence", "rows", "nearest", "ten", "tried", "shares"}
+    | {word.strip(".,:;'()") for predicate in PREDICATES.values() for word in (predicate.does + " " + predicate.did).split()}
+)
+_HANDLES = re.compile(r"\be[1-9]\d*(-e[1-9]\d*)?\b")
+_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]|\n")
+MAX_RANGES = 5
+
+
+class Row(NamedTuple):
+    """One row before cutting: `priority` 0 is kept longest; `place` orders rows in the pack."""
+
+    case_id: str
+    query_id: str
+    place: int
+    priority: int
+    text: str
+    event_ids: Sequence[str] = ()
+    claim: Mapping[str, Any] | None = None
+
+
+def claim(kind: str, predicate: str, n: int | None = None, scope: str | None = None, then: str | None = None) -> dict[str, Any]:
+    """Return a claim with all fields of `tables.CLAIM`."""
+    return {"kind": kind, "predicate": predicate, "then": then, "n": n, "scope": scope}
+
+
+def claim_text(said: Mapping[str, Any]) -> str:
+    """Return a claim as `{kind predicate then n scope}`, absent parts left out: what a model sees and may repeat."""
+    parts = [said["kind"], said["predicate"], said["then"], said["n"], said["scope"]]
+    return "{" + " ".join(str(part) for part in parts if part is not None) + "}"
+
+
+def count_tokens(text: str) -> int:
+    """Return an upper estimate of a text's tokens: each four letters, digit, sign or line break counts as one.
+
+    Real tokenizers of large models need fewer for English and numbers; text outside ASCII is counted by bytes.
+
+    >>> count_tokens("list secrets x12")
+    6
+    """
+    return len(_TOKEN.findall(text)) + sum(len(char.encode()) - 1 for char in text if not char.isascii())
+
+
+def is_shown(text: str) -> bool:
+    """Tell whether an evidence text is closed: vocabulary, predicate names, event handles and numbers, nothing else."""
+    bare = _HANDLES.sub("0", text).replace("{", " ").replace("}", " ")
+    return vocabulary.is_closed(bare, EXTRA_WORDS)
+
+
+def number_events(rows: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Return event id -> number, by first appearance in the rows of one pack: raw audit IDs can be chosen by a client."""
+    numbers: dict[str, int] = {}
+    for event_ids in rows:
+        for event_id in event_ids:
+            numbers.setdefault(event_id, len(numbers) + 1)
+    return numbers
+
+
+def handles_text(event_ids: Sequence[str], numbers: Mapping[str, int]) -> str:
+    """Return handles of events as ranges, `e1-e4 e9`, at most `MAX_RANGES` of them; '' for none."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers[event_id] for event_id in event_ids):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = [f"e{first}" if first == last else f"e{first}-e{last}" for first, last in ranges[:MAX_RANGES]]
+    return " ".join(shown)

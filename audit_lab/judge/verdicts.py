@@ -1,0 +1,56 @@
+"""Rows of table verdicts and egress: one place that builds them, so that every judge says the same things."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.judge.schema import Answer
+from audit_lab.judge.sentences import check_sentences
+
+
+class JudgeTables(NamedTuple):
+    """What a judge hands over: one verdict per candidate, and one row per call that left the machine."""
+
+    verdicts: pl.DataFrame
+    egress: pl.DataFrame
+
+
+def verdict_row(
+    case_id: str, judge_id: str, judge_version: str, *, answer: Answer | None = None, floor: float | None = None,
+    prompt_sha256: str = "", summary_by: str = "model", **more: Any,
+) -> dict[str, Any]:
+    """Return one row of table verdicts; grounds are unchecked until `verify_verdicts`.
+
+    The score is never below `floor` (a rule's word stands), and null where the judge abstained or gave no answer.
+    """
+    said = answer is not None and answer.score is not None and not answer.abstain
+    raw = answer.score if said and answer is not None else None
+    row: dict[str, Any] = {
+        "case_id": case_id, "judge_id": judge_id, "judge_version": judge_version, "model": None, "prompt_sha256": prompt_sha256,
+        "score": None if raw is None else max(raw, floor or 0.0), "raw_score": raw, "usable": raw is not None,
+        "summary": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None, "checks": [], "action": None,
+        "abstain": None, "attempts": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": None, "latency_ms": None, "cached": False,
+    }
+    if answer is not None:
+        row.update(
+            summary=answer.summary or None, summary_by=summary_by, action=answer.action, checks=check_sentences(answer.checks),
+            grounds=[{
+                "claim": ground.claim.model_dump(), "event_ids": ground.event_ids, "holds": None, "wrong": None, "sentence": None,
+                "sentence_ko": None, "relevance": None, "note": None,
+            } for ground in answer.grounds],
+            abstain=answer.abstain if not said else None,
+        )
+    return {**row, **more}
+
+
+def verdict_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows as table verdicts."""
+    return tables.check(pl.DataFrame(rows, schema=tables.TABLES["verdicts"].schema), "verdicts")
+
+
+def egress_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows as table egress."""
+    return tables.check(pl.DataFrame(rows, schema=tables.TABLES["egress"].schema), "egress")
