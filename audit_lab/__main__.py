@@ -1,0 +1,5 @@
+"""`python -m audit_lab` is `audit-lab`."""
+
+from audit_lab.cli import main
+
+main()

@@ -1,0 +1,264 @@
+"""Lab: one folder of tables, and the verbs of the flow. A thin face over store and pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from audit_lab import __version__, duck, tables
+from audit_lab.archive import IngestResult, blind_spots, ingest_archives, ledger, read_original, require_balance, volume
+from audit_lab.errors import InputError, LabError
+from audit_lab.evaluate import Evaluation, evaluate
+from audit_lab.govern import ReportInput, write_report
+from audit_lab.judge import Judge, render_prompt
+from audit_lab.pipeline import DEFAULT_DETECTORS, Run, code_digest, run_stages, stale_stages
+from audit_lab.profile import Profile, load_profile
+from audit_lab.review import label_sessions, read_incidents
+from audit_lab.signals import Detector
+from audit_lab.store import Store
+
+
+class Lab:
+    """A folder that holds everything: tables as Parquet, one manifest, answers of models.
+
+    Parameters
+    ----------
+    root
+        The lab's folder; made by the first ingest.
+    profile
+        Settings: a name ('default', 'sample'), a TOML file, or a Profile.
+
+    Every table of DESIGN is an attribute and gives a Polars LazyFrame: `lab.events`, `lab.sessions`, …
+
+    Examples
+    --------
+    >>> lab = Lab("lab", profile="sample")          # doctest: +SKIP
+    >>> lab.ingest("data")                          # doctest: +SKIP
+    >>> lab.run()                                   # doctest: +SKIP
+    >>> lab.sessions.filter(pl.col("n_exec") > 0).collect()   # doctest: +SKIP
+    """
+
+    def __init__(self, root: str | Path = "lab", profile: str | Path | Profile | None = None) -> None:
+        self.store = Store(root)
+        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {self.store.rows(name):,}" for name in ("events", "sessions", "candidates", "verdicts"))
+        return f"Lab({str(self.store.root)!r}: {counts})"
+
+    def __getattr__(self, name: str) -> pl.LazyFrame:
+        if name in tables.TABLES:
+            return self.store.scan(name)
+        raise AttributeError(f"a lab has no '{name}'; its tables are {', '.join(tables.TABLES)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *tables.TABLES]
+
+    # ---- the flow ----------------------------------------------------------------------------------------
+
+    def ingest(
+        self, *sources: str | Path, cluster: str | None = None, progress: Callable[[Path, int, int], None] | None = None
+    ) -> IngestResult:
+        """Read archives (files, folders, globs) into table events. What was read before changes nothing.
+
+        Raises
+        ------
+        InputError
+            When a source does not exist, or no file could be read.
+        LedgerError
+            When an archive's account does not balance.
+        """
+        result = ingest_archives(
+            self.store, list(sources), self.profile.archive, cluster=cluster, now=datetime.now(UTC), progress=progress
+        )
+        require_balance(self.ledger())
+        return result
+
+    def run(
+        self, *, until: str | None = None, detectors: Sequence[str | Detector] = DEFAULT_DETECTORS, judge: Judge | None = None,
+        force: bool = False, progress: Callable[[str, int, int], None] | None = None,
+    ) -> Run:
+        """Run every stale stage. `detectors=[*DEFAULT_DETECTORS, mine]` adds a plain function of yours.
+
+        Returns
+        -------
+        Run
+            `made`: the stages that ran; `notes`: one line for each thing that was left out, and what would add it.
+        """
+        run = Run(self.store, self.profile, detectors, judge, progress)
+        return run_stages(run, until=until, force=force)
+
+    def stale(self) -> list[str]:
+        """Return the stages that the next run would do."""
+        return stale_stages(Run(self.store, self.profile))
+
+    def label(self, path: str | Path) -> pl.DataFrame:
+        """Label sessions from an incident file (JSON lines); returns table labels."""
+        incidents = read_incidents(path)
+        self._need("sessions")
+        labels = label_sessions(incidents, self.store.read("sessions"), self.store.read("session_events"), self.store.read("events"))
+        with self.store.writing():
+            self.store.replace_many({"labels": (labels, str(path)), "incidents": (incidents, str(path))})
+        return labels
+
+    def evaluate(self, incidents: str | Path | None = None, *, split: str = "all") -> Evaluation:
+        """Compare what was flagged with an incident file, or with the labels that are in the lab."""
+        if incidents is not None:
+            self.label(incidents)
+        self._need("verdicts")
+        if self.store.rows("incidents") == 0:
+            raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
+        result = evaluate(
+            *(self.store.read(name) for name in ("sessions", "session_events")),
+            self.store.scan("events").select("event_id", "time").collect(),
+            *(self.store.read(name) for name in ("incidents", "labels", "scores", "candidates", "verdicts")),
+            settings=self.profile.evaluate, split=split,
+        )
+        with self.store.writing():
+            self.store.replace("metrics", result.metrics, result.evaluation_id)
+        return result
+
+    def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
+        """Write the report as one HTML file into folder `out` and return its path."""
+        self._need("verdicts")
+        evaluation = self.evaluate() if self.store.rows("incidents") else None
+        events = self.store.read("events")
+        first: datetime = events["time"].min()  # type: ignore[assignment]
+        name = period or first.strftime("%Y-%m")
+        data = ReportInput(
+            period=name,
+            generated_at=(now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
+            profile=self.profile,
+            events=events,
+            evaluation=evaluation.as_dict() if evaluation else None,
+            details=evaluation.details() if evaluation else None,
+            blind=blind_spots(events).to_dicts(),
+            versions=self.versions(),
+            lang=lang,
+            **{table: self.store.read(table) for table in (
+                "archives", "quarantine", "sessions", "session_events", "signals", "candidates", "scores", "verdicts", "egress",
+                "labels", "incidents",
+            )},
+        )
+        return write_report(data, Path(out) / f"audit-lab-{name}.html")
+
+    # ---- looking -----------------------------------------------------------------------------------------
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """Return the result of a DuckDB query over the lab's tables; it can read nothing else and write nothing.
+
+        Raises
+        ------
+        InputError
+            When the query is wrong.
+        """
+        connection = duck.connect(files=True)
+        try:
+            for name in tables.TABLES:
+                files = self.store.files(name)
+                if files:
+                    listed = ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in files)
+                    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}])")
+                else:
+                    connection.register(name, tables.empty(name).to_arrow())
+            root = str(self.store.root.resolve()).replace("'", "''")
+            connection.execute(f"SET allowed_directories = ['{root}']")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            return duck.query(connection, query)
+        except duckdb.Error as error:
+            raise InputError(f"SQL: {str(error).splitlines()[0]}", "tables: " + ", ".join(tables.TABLES)) from None
+        finally:
+            connection.close()
+
+    def ledger(self) -> pl.DataFrame:
+        """Return the account of every archive (law 3); column `balanced` says whether it balances."""
+        return ledger(
+            self.store.read("archives"),
+            self.store.scan("events").select("archive_id").collect(),
+            self.store.scan("quarantine").select("archive_id").collect(),
+        )
+
+    def blind(self) -> pl.DataFrame:
+        """Return what these archives cannot show, and why."""
+        return blind_spots(self.store.read("events"))
+
+    def volume(self, top: int = 20) -> pl.DataFrame:
+        """Return what makes the volume: the largest groups of actor, verb and resource."""
+        return volume(self.store.scan("events").select("actor", "verb", "resource", "subresource").collect(), top)
+
+    def case(self, case_or_session: str) -> dict[str, Any]:
+        """Return all that is known of a case or a session: sessions, signals, evidence, verdict, events.
+
+        Raises
+        ------
+        InputError
+            When nothing has that id (the beginning of one is enough, if it is unique).
+        """
+        candidates, sessions = self.store.read("candidates"), self.store.read("sessions")
+        found = [item for item in [*candidates["case_id"], *sessions["session_id"]] if item.startswith(case_or_session)]
+        if len(found) != 1:
+            some = ", ".join(candidates["case_id"].head(3)) or "none yet; audit-lab run"
+            raise InputError(f"{'no' if not found else 'more than one'} case or session '{case_or_session}'", f"cases are, for example: {some}")
+        chosen = found[0]
+        row = candidates.filter((pl.col("case_id") == chosen) | pl.col("session_ids").list.contains(chosen))
+        members = row["session_ids"][0].to_list() if row.height else [chosen]
+        case_id = row["case_id"][0] if row.height else ""
+        inside = self.store.scan("session_events").filter(pl.col("session_id").is_in(members))
+        return {
+            "case": row.to_dicts()[0] if row.height else None,
+            "sessions": sessions.filter(pl.col("session_id").is_in(members)),
+            "signals": self.store.read("signals").filter(pl.col("session_id").is_in(members)),
+            "evidence": self.store.read("evidence").filter(pl.col("case_id") == case_id).sort("row"),
+            "verdicts": self.store.read("verdicts").filter(pl.col("case_id") == case_id),
+            "events": self.store.scan("events").join(inside, on="event_id", how="semi").sort("time", "event_id").collect(),
+        }
+
+    def prompt(self, case: str) -> str:
+        """Return exactly what a language model would be shown of a case."""
+        found = self.case(case)
+        if found["case"] is None:
+            raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
+        return render_prompt(found["evidence"])
+
+    def originals(self, case_or_session: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the records of a case or session as they stand in the archives, masked, at most `limit`."""
+        paths = dict(self.store.read("archives").select("archive_id", "path").iter_rows())
+        events = self.case(case_or_session)["events"].head(limit)
+        return [read_original(paths[archive], position) for archive, position in events.select("archive_id", "position").iter_rows()]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions behind the figures: package, code and rules, settings, judge."""
+        judges = self.store.read("verdicts").select("judge_id", "judge_version").unique().sort("judge_id")
+        return {
+            "audit-lab": __version__, "code and rules": code_digest()[:16], "profile": f"{self.profile.name} {self.profile.digest[:16]}",
+            "embedding model": self.profile.signals.model if self.store.rows("embeddings") else "none",
+            **{f"judge {judge}": version for judge, version in judges.iter_rows()},
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return the flow as numbers: rows of each table, tokens and cost of the verdicts."""
+        verdicts = self.store.read("verdicts")
+        counted = {name: self.store.rows(name) for name in ("archives", "quarantine", "events", "sessions", "signals", "candidates", "verdicts")}
+        known = verdicts["cost_usd"].drop_nulls()
+        return counted | {
+            "tokens": int(verdicts["tokens_in"].sum() + verdicts["tokens_out"].sum()),
+            "cost_usd": float(known.sum()) if known.len() == verdicts.height else None,
+        }
+
+    def _need(self, name: str) -> None:
+        if self.store.inputs(name) is None:
+            raise LabError(f"lab '{self.store.root}' has no {name} yet", "audit-lab ingest PATH, then audit-lab run")
+
+
+def to_json(value: Any) -> str:
+    """Return a value or frame as JSON text; times in ISO form."""
+    if isinstance(value, pl.DataFrame):
+        value = value.to_dicts()
+    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda item: item.isoformat() if isinstance(item, datetime) else str(item))
