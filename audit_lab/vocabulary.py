@@ -10,14 +10,18 @@ tells; property tests feed it with what hostile events produce.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from audit_lab import actions, classes
 from audit_lab.actions import action_token, is_write
 from audit_lab.kubernetes import CLEAR_NAMES, CUSTOM, RESOURCES, clear_name, resource_kind
+from audit_lab.phrases import COMMAND_WORDS
+from audit_lab.phrases import WORDS as PHRASES
 
 __all__ = [
     "ACTIONS", "ACTION_GROUPS", "BUCKETS", "CLEAR_NAMES", "COMMAND_CLASSES", "CUSTOM", "GRANT_CLASSES", "PSEUDONYM_KINDS", "RESOURCES",
-    "WORDS", "Pseudonyms", "action_group", "action_token", "bucket", "clear_name", "is_closed", "is_write", "resource_kind",
+    "WORDS", "Pseudonyms", "action_group", "action_token", "action_weight", "bucket", "clear_name", "is_closed", "is_write",
+    "resource_kind",
 ]
 
 COMMAND_CLASSES = classes.COMMAND_CLASSES
@@ -60,6 +64,16 @@ _GROUPS: tuple[tuple[str, str], ...] = (
 )
 _GROUPS_COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _GROUPS)
 ACTION_GROUPS = (*(name for name, _ in _GROUPS), "other")
+# How much an action of this group says about intent, for choosing what to name when a session does much.
+_GROUP_WEIGHTS = {
+    "exec": 5, "tokens": 5, "rbac": 4, "secrets": 4, "certificates": 4, "admission": 4, "serviceaccounts": 2, "nodes": 2,
+    "access_checks": 1, "pods": 1, "workloads": 1, "config": 1, "namespaces": 1, "logs": 1, "events": 1,
+}
+_HEAVY = re.compile(
+    r"privileged|host-(pid|network|ipc|path)|offensive_tool|miner|reverse_shell|host_escape|token_read|metadata_service|kubelet_exec|"
+    r"cluster-admin|system:masters|wildcard|external-url|exploit|traversal|anonymous|capability (all|sys_)"
+)
+_WRITES = re.compile(r"^(create|update|patch|delete|delete-all|bind|approve|mint) ")
 
 # Plain English of rendered sentences. Add what a sentence needs; never a word that comes from data.
 ENGLISH = frozenset("""
@@ -69,30 +83,36 @@ ask asked asks at attempt attempted attempts bad be became because been before b
 but by call called calls can cannot case cause caused certificate change changed changes check checks class classes cleanup clear client
 clients close closed cluster clusters comes command commands common compared configuration confirm connection container containers control
 controller count counted create created credential credentials critical custom data day days decision default defaults delete deleted
-denial denials denied deny detector did different directly distinct do does done during each earlier else end ended ends error errors
+denial denials denied deny detector did different directly distinct do does done drawn during each earlier else end ended ends error errors
 escalate escalation event events ever every evidence exactly expected expects external extra failed failure failures family few file files
 find first followed follows for forbidden found fresh from full further gave get given gives grant granted grants group groups had has
 have held here high higher hold holds host hour hours how however human humans id identities identity if image images impersonated
 impersonates impersonating in incident informational inside instead internal into is it its itself judge kind kinds known kubernetes large
 last later latest least legitimate less level likely limit link_local list listed lists little local long longer lookup loopback low made
 make makes malicious manage many matched matches may mean means medium member membership met minute minutes missing more most much must
-named named-range names namespace namespaces near never new newly next no node nodes none normal not nothing novel novelty now null number
+named named-range names namespace namespaces near nearest never new newcomers
+newly next no node nodes none normal not nothing novel novelty now null number
 object objects observed of off often on once one only open opened operation or order ordinary other others out outcome outlier outliers
 outside over own owner part past path peer peers people per permission permissions person personal plus pod pods policy possible present
-previous private privilege privileged privileges probable problem process public question rank rare rarely rarity rate rather reach
+previous private privilege privileged privileges probable problem process public question random rank rare rarely rarity rate rather reach
 reached reaches read reading reads reason recent record recorded refused registry related removed repeated request requested requests
 resource resources response result review reviewed reviewer reviews right rights risk role roles root rule rules run running runs said
 same saw score search second seconds secret secrets see seen sensitive sequence service service-account session sessions set several
 severity shared shell should show shown shows similar since single small so some source sources spread start started starts state story
 strange strength subject subjects such summary supports surprise suspicious system target team template than that the their them then
-there these they things this those though three through time times to together token tokens too took total toward two type typical
-unauthenticated under unknown unlike until unusual up update updated use used user users uses usual usually value verb verified verify
+there these they things this those though three through time times to together token tokens too took total toward tried two type typical
+unauthenticated under unknown unlike until unusual up update updated use used user users uses usual usually vain value verb verified verify
 version very via volume wanted was watch watched way weak webhook were what when where whether which while who whole whose why wide wider
 will window with within without work worked workload write writes written x yes yet
 """.split())  # noqa: SIM905 - a word list is easier to read and extend as prose
 
+# What predicates say of events: our own sentences, so their words are closed too.
+_SAID = frozenset(
+    word.strip(".,;:()'") for does, did, _ in PHRASES.values() for word in f"{does} {did}".split()
+) | frozenset(word.strip(".,;:()'") for words, _ in COMMAND_WORDS.values() for word in words.split())
+
 WORDS = frozenset({
-    *actions.WORDS, *ENGLISH, *classes.CLIENT_FAMILIES, *classes.ACTOR_KINDS, *classes.SOURCE_CLASSES, *ACTION_GROUPS, *ACTIONS,
+    *actions.WORDS, *ENGLISH, *_SAID, *classes.CLIENT_FAMILIES, *classes.ACTOR_KINDS, *classes.SOURCE_CLASSES, *ACTION_GROUPS, *ACTIONS,
     *(name for names in CLEAR_NAMES.values() for name in names),
 })
 
@@ -117,6 +137,17 @@ def action_group(token: str) -> str:
     ('secrets', 'exec')
     """
     return next((name for name, pattern in _GROUPS_COMPILED if pattern.search(token)), "other")
+
+
+@lru_cache(maxsize=100_000)
+def action_weight(token: str) -> int:
+    """Return how much an action says about intent, 0 to 10: what it touches, how far it reaches, whether it changes something.
+
+    >>> action_weight("read lease"), action_weight("list secrets cluster-wide"), action_weight("create pod privileged host-path root")
+    (0, 5, 5)
+    """
+    weight = _GROUP_WEIGHTS.get(action_group(token), 0)
+    return weight + 3 * bool(_HEAVY.search(token)) + bool(_WRITES.match(token)) + ("cluster-wide" in token)
 
 
 def is_closed(text: str, extra: frozenset[str] = frozenset()) -> bool:

@@ -1,0 +1,234 @@
+"""Outliers: sessions that no rule describes, found by comparing them with their own past and with their peers.
+
+Four detectors, each learnt from earlier time only:
+
+`new-access`   a known identity from a new network, a new class of source or with a new client; or a newcomer where they are rare
+`new-deed`     security-relevant deeds (predicates) that the identity, its peers and the cluster rarely did before
+`odd-numbers`  more of something (secrets, namespaces, denials …) than its peers showed
+`far-summary`  a summary far from those of earlier peers, by cosine distance of embeddings
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.classes import SOURCE_CLASSES
+from audit_lab.errors import InputError
+from audit_lab.predicates import PREDICATES
+from audit_lab.profile import SignalSettings
+from audit_lab.signals.novelty import session_tokens, surprises
+from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, tail_surprise
+
+OUTLIERS = ("new-access", "new-deed", "odd-numbers", "far-summary")
+VERSION = "1"
+# Bits at which strength reaches one half: an access is one or two facts, deeds add up over three.
+_HALF_BITS = {"new-access": 4.0, "new-deed": 8.0, "odd-numbers": 4.0, "far-summary": 4.0}
+# Below this nobody would call it an outlier, and the table stays small.
+_LEAST_STRENGTH = 0.1
+_DEEDS = 3
+_MAX_EVENTS = 50
+_NUMBERS = (
+    "n_events", "n_writes", "n_denied", "n_unauthenticated", "n_errors", "n_namespaces", "n_resources", "n_secrets",
+    "n_secret_lists", "n_exec", "n_rbac_writes",
+)
+
+
+class _Frame(NamedTuple):
+    """What all detectors need of the sessions, in order of start: peer groups and bounds (µs)."""
+
+    sessions: pl.DataFrame
+    groups: list[str]
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+
+
+def find_outliers(
+    sessions: pl.DataFrame,
+    events: pl.DataFrame,
+    session_events: pl.DataFrame,
+    settings: SignalSettings,
+    embeddings: npt.NDArray[np.float32] | None = None,
+    features: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return a signal for each session and outlier detector that has something to say.
+
+    Parameters
+    ----------
+    sessions, events, session_events
+        The tables of those names.
+    settings
+        `neighbours` (k), `min_peers` (fewest earlier peers for a p-value).
+    embeddings
+        One row per session, in their order; without it the detector 'far-summary' is left out.
+    features
+        `session_id` and numeric columns; without it the counts of `sessions` serve.
+
+    Returns
+    -------
+    Table signals, kind 'outlier'. `strength` is comparable within a detector; `p_value` is conformal, null where fewer
+    than `min_peers` earlier sessions of its peer group are known.
+
+    Raises
+    ------
+    InputError
+        When `embeddings` or `features` do not fit the sessions.
+    """
+    tables.check(sessions, "sessions")
+    if sessions.is_empty():
+        return tables.empty("signals")
+    sessions = sessions.with_row_index("_order")
+    if embeddings is not None and len(embeddings) != sessions.height:
+        raise InputError(f"{len(embeddings)} embeddings for {sessions.height} sessions", "embed the summaries of these sessions")
+    sessions = sessions.sort("start", "session_id")
+    groups = peer_groups(sessions["actor_kind"].to_list(), sessions["cluster"].to_list(), settings.min_peers)
+    frame = _Frame(sessions, groups, sessions["start"].dt.epoch("us").to_numpy(), sessions["end"].dt.epoch("us").to_numpy())
+    if embeddings is not None:
+        embeddings = embeddings[sessions["_order"].to_numpy()]
+    parts = [*_novelty(sessions, events, session_events), _numbers(frame, settings, features)]
+    if embeddings is not None:
+        parts.append(_summaries(frame, settings, embeddings))
+    found = [_with_p_values(part, frame, settings) for part in parts]
+    first_events = _first_events(session_events, events)
+    signals = (
+        pl.concat(found).filter(pl.col("strength") >= _LEAST_STRENGTH)
+        .join(first_events, on="session_id", how="left", maintain_order="left")
+        .with_columns(
+            event_ids=pl.when(pl.col("event_ids").list.len() > 0).then("event_ids").otherwise("_first").list.head(_MAX_EVENTS),
+            detector_version=pl.lit(VERSION), kind=pl.lit("outlier"),
+        )
+    )
+    return tables.conform(signals, "signals").sort("session_id", "detector_id")
+
+
+def _novelty(sessions: pl.DataFrame, events: pl.DataFrame, session_events: pl.DataFrame) -> list[pl.DataFrame]:
+    circles = sessions.select(
+        "session_id", "start", world="cluster", identity=pl.col("user").fill_null(pl.concat_str(pl.lit("?"), "actor_kind")),
+        peers="actor_kind",
+    )
+    seen = surprises(session_tokens(events, session_events), circles).with_columns(score=pl.col("bits") * pl.col("weight"))
+    return [_new_access(seen), _new_deed(seen)]
+
+
+def _new_access(seen: pl.DataFrame) -> pl.DataFrame:
+    """Where from and with what: the more surprising of network and its class, plus the client; or that it is a newcomer."""
+    channel = pl.col("channel")
+    best = seen.filter(channel != "deed").sort("score", descending=True, maintain_order=True)
+    sides = best.group_by("session_id", maintain_order=True).agg(
+        pl.col("own_sessions").first(), pl.col("newcomer_bits").first(),
+        place=pl.col("score").filter(channel.is_in(["source", "source_class"])).max().fill_null(0.0),
+        client=pl.col("score").filter(channel == "client").max().fill_null(0.0),
+        source_class=pl.col("token").filter(channel == "source_class").first(),
+        family=pl.col("token").filter(channel == "client").first(),
+        ids=pl.col("event_ids").filter(pl.col("score") >= 1.0).head(2).list.explode(keep_nulls=False, empty_as_null=False),
+    )
+    known = pl.col("own_sessions") > 0
+    bits = pl.when(known).then(pl.col("place") + pl.col("client")).otherwise("newcomer_bits")
+    shown_class = pl.when(pl.col("source_class").is_in(SOURCE_CLASSES)).then("source_class").otherwise(pl.lit("named-range"))
+    old = pl.format(
+        "known from {} earlier sessions, now {}", "own_sessions",
+        pl.concat_str(
+            pl.when(pl.col("place") >= 1).then(pl.format("unusual source ({})", shown_class)),
+            pl.when(pl.col("client") >= 1).then(pl.format("unusual client ({})", "family")),
+            pl.when((pl.col("place") < 1) & (pl.col("client") < 1)).then(pl.lit("rare source or client")),
+            separator=" and ", ignore_nulls=True,
+        ),
+    )
+    return sides.select(
+        "session_id", pl.lit("new-access").alias("detector_id"), score=bits,
+        reason=pl.when(known).then(old).otherwise(pl.lit("identity never seen before, while newcomers are rare among its peers")),
+        event_ids=pl.col("ids").list.unique(maintain_order=True),
+    )
+
+
+def _new_deed(seen: pl.DataFrame) -> pl.DataFrame:
+    """What it did: the three most surprising deeds, each by how much it matters."""
+    top = (
+        seen.filter((pl.col("channel") == "deed") & (pl.col("score") > 0))
+        .sort("session_id", "score", "token", descending=[False, True, False])
+        .group_by("session_id", maintain_order=True).head(_DEEDS)
+    )
+    words = {name: predicate.did for name, predicate in PREDICATES.items()}
+    words |= {f"{name} denied": f"tried in vain to {predicate.does}" for name, predicate in PREDICATES.items()}
+    return (
+        top.with_columns(word=pl.col("token").replace_strict(words, return_dtype=pl.String))
+        .group_by("session_id", maintain_order=True)
+        .agg(
+            pl.col("score").sum(), pl.col("own_sessions").first(), pl.col("word").str.join("; "),
+            event_ids=pl.col("event_ids").list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True),
+        )
+        .select(
+            "session_id", pl.lit("new-deed").alias("detector_id"), "score",
+            reason=pl.format("unusual against {} earlier sessions: {}", "own_sessions", "word"), event_ids="event_ids",
+        )
+    )
+
+
+def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame | None) -> pl.DataFrame:
+    """How much it did: the mean of the three features furthest up the tail of its peers, in bits."""
+    sessions = frame.sessions
+    if features is None:
+        features = sessions.select("session_id", *_NUMBERS)
+    columns = [name for name, dtype in features.schema.items() if name != "session_id" and (dtype.is_numeric() or dtype == pl.Boolean)]
+    if "session_id" not in features.columns or not columns:
+        raise InputError("features need the column 'session_id' and at least one numeric column", "pass the frame of session_features")
+    placed = sessions.select("session_id").join(features, on="session_id", how="left", maintain_order="left")
+    values = placed.select(pl.col(columns).cast(pl.Float64)).fill_null(float("nan")).to_numpy()
+    bits, _ = tail_surprise(values, frame.groups, frame.start, frame.end, settings.min_peers)
+    filled = np.nan_to_num(bits)
+    order = np.argsort(-filled, axis=1, kind="stable")[:, :_DEEDS]
+    best = np.take_along_axis(filled, order, axis=1)
+    enough = ~np.isnan(bits).all(axis=1)
+    names = [
+        "more than its peers: " + ", ".join(
+            columns[c].removeprefix("n_").replace("_", " ") for c, b in zip(row, row_bits, strict=True) if b >= 1)
+        for row, row_bits in zip(order, best, strict=True)
+    ]
+    return _frame(sessions, "odd-numbers", np.where(enough, best.mean(axis=1), np.nan), names)
+
+
+def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
+    """How it reads: mean distance to the nearest earlier peers."""
+    near = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
+    actions = frame.sessions["actions"].to_list()
+    reasons = [
+        "summary unlike earlier peers; nearest did: " + (", ".join((actions[nearest[0]] or [])[:_DEEDS]) if nearest else "nothing")
+        for nearest in near.nearest
+    ]
+    return _frame(frame.sessions, "far-summary", near.distance, reasons)
+
+
+def _frame(sessions: pl.DataFrame, detector: str, scores: npt.NDArray[np.float64], reasons: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({
+        "session_id": sessions["session_id"], "detector_id": detector, "score": scores, "reason": reasons,
+    }).with_columns(pl.col("score").fill_nan(None), event_ids=pl.lit([], dtype=tables.TEXTS)).filter(pl.col("score").is_not_null())
+
+
+def _with_p_values(part: pl.DataFrame, frame: _Frame, settings: SignalSettings) -> pl.DataFrame:
+    """Add p-value and strength. Novelty scores are bits already; the others get their bits from their p-value."""
+    if part.is_empty():
+        return part.with_columns(p_value=pl.lit(None, pl.Float64), strength=pl.lit(0.0))
+    detector = str(part["detector_id"][0])
+    placed = frame.sessions.select("session_id").join(part, on="session_id", how="left", maintain_order="left")
+    is_bits = detector in ("new-access", "new-deed")
+    scores = placed["score"].fill_null(0.0 if is_bits else float("nan")).to_numpy()
+    p_value = conformal_p_values(scores, frame.groups, frame.start, frame.end, settings.min_peers).p_value
+    bits = scores if is_bits else -np.log2(p_value)
+    strength = 1 - 2 ** (-np.nan_to_num(bits) / _HALF_BITS[detector])
+    return (
+        placed.with_columns(
+            p_value=pl.Series(p_value).fill_nan(None).round(6), strength=pl.Series(strength).round(6),
+        ).filter(pl.col("score").is_not_null())
+    )
+
+
+def _first_events(session_events: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The events that stand for a whole session: its first ten."""
+    return (
+        session_events.join(events.select("event_id", "time"), on="event_id", how="inner").sort("time", "event_id")
+        .group_by("session_id", maintain_order=True).agg(_first=pl.col("event_id").head(10))
+    )

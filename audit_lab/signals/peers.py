@@ -1,0 +1,152 @@
+"""Distance from peers: how far a session lies from what its kind did before, and how sure that can be.
+
+Everything here looks at earlier sessions only: those of the same peer group that had ended when a session began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+
+# Kinds whose small groups may be pooled: those that share a way of working.
+FAMILIES = {
+    "human": "people", "service_account": "workloads", "node": "platform", "controller": "platform",
+    "anonymous": "outside", "unauthenticated": "outside",
+}
+# References per session: the most recent ones. Bounds time and memory on long archives.
+MAX_REFERENCES = 2000
+_BLOCK = 256
+
+
+class Neighbours(NamedTuple):
+    """Mean cosine distance to the k nearest earlier peers (NaN where there are fewer than k), and who they are."""
+
+    distance: Floats
+    nearest: list[list[int]]
+
+
+class Conformal(NamedTuple):
+    """Conformal p-value (NaN where references are too few) and the number of references behind it."""
+
+    p_value: Floats
+    n: npt.NDArray[np.int64]
+
+
+def peer_groups(kinds: Sequence[str], worlds: Sequence[str], min_peers: int) -> list[str]:
+    """Return the peer group of each session: its world and kind; kinds with fewer than `min_peers` sessions go by family.
+
+    >>> peer_groups(["human", "human", "node", "controller"], ["c"] * 4, 2)
+    ['c/human', 'c/human', 'c/platform', 'c/platform']
+    """
+    counts: dict[tuple[str, str], int] = {}
+    for key in zip(worlds, kinds, strict=True):
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        f"{world}/{kind if counts[world, kind] >= min_peers else FAMILIES.get(kind, kind)}"
+        for world, kind in zip(worlds, kinds, strict=True)
+    ]
+
+
+def earlier(group: npt.NDArray[np.int64], start: Times, end: Times) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the sessions of a group ordered by end, and for each session of the group how many of them ended before it began."""
+    order = group[np.lexsort((group, end[group]))]
+    return order, np.searchsorted(end[order], start[group], side="left")
+
+
+def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], start: Times, end: Times, k: int) -> Neighbours:
+    """Return how far each session's vector lies from its k nearest earlier peers.
+
+    Parameters
+    ----------
+    vectors
+        Rows of length 1, one per session.
+    groups, start, end
+        Peer group and bounds (µs) of each session.
+    k
+        Number of neighbours; a summary that k earlier peers share has distance 0.
+    """
+    distance = np.full(len(groups), np.nan)
+    nearest: list[list[int]] = [[] for _ in groups]
+    for members in _members(groups):
+        order, counts = earlier(members, start, end)
+        for at in range(0, len(members), _BLOCK):
+            asking, known = members[at : at + _BLOCK], counts[at : at + _BLOCK]
+            high = int(known.max(initial=0))
+            low = max(0, int(known.min(initial=0)) - MAX_REFERENCES)
+            if high < k:
+                continue
+            far = 1.0 - vectors[asking].astype(np.float64) @ vectors[order[low:high]].astype(np.float64).T
+            position = np.arange(low, high)
+            hidden = (position[None, :] >= known[:, None]) | (position[None, :] < known[:, None] - MAX_REFERENCES)
+            far[hidden] = np.inf
+            best = np.argsort(far, axis=1, kind="stable")[:, :k]
+            for row, session in enumerate(asking):
+                if known[row] < k:
+                    continue
+                distance[session] = max(0.0, float(far[row, best[row]].mean()))
+                nearest[session] = [int(order[low + column]) for column in best[row][:3]]
+    return Neighbours(distance, nearest)
+
+
+def tail_surprise(
+    features: Floats, groups: Sequence[str], start: Times, end: Times, min_peers: int
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return how far up the tail of its earlier peers each session lies, per feature, in bits.
+
+    The share of earlier peers with at least this value, as −log2 (Li et al., "ECOD: Unsupervised Outlier Detection Using
+    Empirical Cumulative Distribution Functions", TKDE 2022, upper tail only: more of something is what attacks show).
+
+    Returns
+    -------
+    Bits (sessions × features, NaN where earlier peers are fewer than `min_peers` or the feature is missing), and the
+    number of earlier peers.
+    """
+    bits = np.full(features.shape, np.nan)
+    peers = np.zeros(len(groups), dtype=np.int64)
+    for members in _members(groups):
+        order, counts = earlier(members, start, end)
+        peers[members] = counts
+        for column in range(features.shape[1]):
+            past = features[order, column]
+            for session, known in zip(members, counts, strict=True):
+                value = features[session, column]
+                window = past[max(0, known - MAX_REFERENCES) : known]
+                if known < min_peers or np.isnan(value):
+                    continue
+                bits[session, column] = -np.log2((1 + np.sum(window >= value)) / (1 + len(window)))
+    return bits, peers
+
+
+def conformal_p_values(scores: Floats, groups: Sequence[str], start: Times, end: Times, min_peers: int) -> Conformal:
+    """Return how rarely an earlier peer scored at least as high.
+
+    `p = (1 + earlier peers with that score or more) / (1 + earlier peers)`: if sessions of a group were exchangeable, a
+    normal session would have p ≤ a with probability at most a (Vovk et al., "Algorithmic Learning in a Random World",
+    2005; Laxhammar and Falkman, 2014, for anomalies). They are not quite: behaviour drifts, and the earliest scores rest
+    on less past. The finest p that n references allow is 1/(n+1).
+    """
+    p_value = np.full(len(groups), np.nan)
+    references = np.zeros(len(groups), dtype=np.int64)
+    for members in _members(groups):
+        order, counts = earlier(members, start, end)
+        past = scores[order]
+        for session, known in zip(members, counts, strict=True):
+            window = past[max(0, known - MAX_REFERENCES) : known]
+            window = window[~np.isnan(window)]
+            references[session] = len(window)
+            if len(window) >= min_peers and not np.isnan(scores[session]):
+                p_value[session] = (1 + np.sum(window >= scores[session])) / (1 + len(window))
+    return Conformal(p_value, references)
+
+
+def _members(groups: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    found: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        found.setdefault(group, []).append(index)
+    return [np.array(found[group], dtype=np.int64) for group in sorted(found)]

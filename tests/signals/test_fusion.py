@@ -1,0 +1,156 @@
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outlier_frames import make_signals, world
+
+from audit_lab import tables
+from audit_lab.profile import SignalSettings
+from audit_lab.signals.fusion import rank_cases
+from audit_lab.vocabulary import is_closed
+
+MANY = world(*({"user": f"u{i}", "at": i} for i in range(200)))[0]
+IDS = MANY["session_id"].to_list()
+
+
+def rank(*rows: dict, sessions: pl.DataFrame = MANY, **more):
+    return rank_cases(sessions, make_signals(*rows), SignalSettings(**{"budget_cases": 20, "exploration_share": 0.2, **more}))
+
+
+def fused(made, session_id: str) -> float:
+    return made.scores.filter((pl.col("session_id") == session_id) & (pl.col("detector_id") == "fused"))["score"].item()
+
+
+def test_every_session_has_every_score_and_tables_keep_the_contract():
+    made = rank({"session_id": IDS[0]}, {"session_id": IDS[1], "detector_id": "new-deed", "kind": "outlier"},
+                {"session_id": IDS[2], "detector_id": "mine", "kind": "custom"})
+    tables.check(made.candidates, "candidates")
+    scores = tables.check(made.scores, "scores")
+    assert scores.group_by("detector_id").len().sort("detector_id").rows() == [
+        ("fused", 200), ("mine", 200), ("new-deed", 200), ("outliers", 200), ("rules", 200)]
+    assert scores["score"].is_between(0, 1).all()
+
+
+def test_grave_deeds_from_the_usual_place_reach_one_half_and_from_a_new_place_exceed_it():
+    rules = [{"session_id": IDS[i], "strength": 0.95, "detector_id": name} for i in (0, 1) for name in ("a", "b", "c")]
+    made = rank(*rules, {"session_id": IDS[1], "detector_id": "new-access", "kind": "outlier", "strength": 0.9})
+    assert fused(made, IDS[0]) == pytest.approx(0.5, abs=0.02)
+    assert fused(made, IDS[1]) > 0.9
+
+
+def test_a_new_place_alone_is_no_case():
+    made = rank({"session_id": IDS[0], "detector_id": "new-access", "kind": "outlier", "strength": 0.99})
+    assert fused(made, IDS[0]) == 0
+
+
+def test_many_weak_hits_do_not_outweigh_a_grave_one():
+    weak = [{"session_id": IDS[0], "strength": 0.25, "detector_id": f"w{i}"} for i in range(30)]
+    made = rank(*weak, {"session_id": IDS[1], "strength": 0.95})
+    assert fused(made, IDS[1]) > fused(made, IDS[0]) > 0
+
+
+def test_routine_counts_less_and_never_nothing():
+    sessions = world(*[{"user": "robot"}] * 20, *({"user": f"u{i}"} for i in range(20)))[0]
+    ids = sessions["session_id"].to_list()
+    made = rank(*({"session_id": session_id} for session_id in ids[:20]), sessions=sessions)
+    assert fused(made, ids[0]) > fused(made, ids[1]) > fused(made, ids[5]) > fused(made, ids[19]) > 0
+    alone = rank({"session_id": ids[19]}, sessions=sessions)
+    assert fused(alone, ids[19]) > 5 * fused(made, ids[19])
+
+
+def test_what_later_sessions_do_is_no_routine_yet():
+    made = rank({"session_id": IDS[0]}, *({"session_id": session_id} for session_id in IDS[100:]))
+    assert fused(made, IDS[0]) == fused(rank({"session_id": IDS[0]}), IDS[0])
+
+
+def test_new_deeds_of_the_control_plane_are_echoes():
+    sessions = world({"user": "system:kube-scheduler", "actor_kind": "controller"}, {"user": "ann"})[0]
+    ids = sessions["session_id"].to_list()
+    deeds = [{"session_id": session_id, "detector_id": "new-deed", "kind": "outlier", "strength": 0.9} for session_id in ids]
+    made = rank(*deeds, sessions=sessions)
+    assert fused(made, ids[0]) < 0.5 * fused(made, ids[1])
+    stolen = rank(*deeds, {"session_id": ids[0], "detector_id": "new-access", "kind": "outlier", "strength": 0.9}, sessions=sessions)
+    assert fused(stolen, ids[0]) > 0.6
+
+
+def test_the_budget_holds_floors_pass_and_order_is_by_score():
+    rows = [{"session_id": IDS[i], "strength": 0.2 + 0.004 * i, "detector_id": f"r{i}"} for i in range(100)]
+    rows[3]["floor"] = 0.7
+    made = rank(*rows).candidates
+    assert made.height == 20
+    assert made["rank"].to_list() == list(range(1, 21))
+    assert made["selected_by"].value_counts().sort("selected_by").rows() == [("exploration", 4), ("floor", 1), ("rank", 15)]
+    first = made.row(0, named=True)
+    assert (first["session_ids"], first["selected_by"], first["floor"]) == ([IDS[3]], "floor", 0.7)
+    ranked = made.filter(pl.col("selected_by") == "rank")
+    assert ranked["score"].is_sorted(descending=True)
+    assert ranked["session_ids"].list.first().to_list() == IDS[99:84:-1]
+    assert made["sampling_probability"].to_list()[:16] == [1.0] * 16
+
+
+def test_floors_pass_even_beyond_the_budget():
+    made = rank(*({"session_id": session_id, "floor": 0.6} for session_id in IDS[:50])).candidates
+    assert made.filter(pl.col("selected_by") == "floor").height == 50
+
+
+def test_exploration_is_stratified_seeded_and_honest_about_its_chance():
+    rows = [{"session_id": IDS[i], "strength": 0.02 + 0.008 * (i % 100), "detector_id": f"r{i}"} for i in range(150)]
+    first, again, other = rank(*rows).candidates, rank(*rows).candidates, rank(*rows, seed=8).candidates
+    assert first.equals(again)
+    assert not first.equals(other)
+    drawn = first.filter(pl.col("selected_by") == "exploration")
+    assert drawn.height == 4
+    assert drawn["sampling_probability"].is_between(0, 1, closed="none").all()
+    assert drawn["why"].str.starts_with("drawn at random, 1 in ").all()
+    low = drawn.filter(pl.col("score") < 0.1)
+    assert 0 < low.height < 4
+
+
+def test_the_drawn_share_is_an_unbiased_sample():
+    """Weighting each drawn case by 1/probability must estimate the number of sessions left, over many seeds."""
+    rows = [{"session_id": IDS[i], "strength": 0.02 + 0.008 * (i % 100)} for i in range(150)]
+    totals = []
+    for seed in range(30):
+        drawn = rank(*rows, seed=seed).candidates.filter(pl.col("selected_by") == "exploration")
+        totals.append((1 / drawn["sampling_probability"]).sum())
+    assert sum(totals) / len(totals) == pytest.approx(200 - 16, rel=1e-6)
+
+
+def test_every_case_says_why_in_closed_words():
+    made = rank(
+        {"session_id": IDS[0], "strength": 0.9, "reason": "listed secrets"}, {"session_id": IDS[0], "detector_id": "r2", "strength": 0.3},
+        {"session_id": IDS[0], "detector_id": "new-deed", "kind": "outlier", "reason": "unusual deed"},
+    ).candidates
+    assert made.filter(pl.col("session_ids").list.first() == IDS[0])["why"].item() == "listed secrets and 1 more rules | unusual deed"
+    assert all(is_closed(why, frozenset({"deed"})) for why in made["why"])
+
+
+def test_a_longer_archive_has_a_budget_for_each_day():
+    sessions = world(*({"user": f"u{i}", "at": 60 * i} for i in range(60)))[0]
+    made = rank(*({"session_id": session_id} for session_id in sessions["session_id"]), sessions=sessions, budget_cases=5, exploration_share=0)
+    assert made.candidates.height == 15
+
+
+def test_no_sessions_no_cases():
+    made = rank_cases(tables.empty("sessions"), tables.empty("signals"), SignalSettings())
+    assert made.candidates.is_empty()
+    assert made.scores.is_empty()
+
+
+def test_case_ids_are_hashes_of_their_sessions_only():
+    assert set(rank({"session_id": IDS[0]}).scores["case_id"]) == set(rank().scores["case_id"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.floats(0.01, 1), st.booleans()), max_size=30), st.integers(1, 30))
+def test_scores_stay_in_range_and_more_evidence_never_lowers_a_score(hits, budget):
+    rows, seen = [], set()
+    for number, name, value, is_rule in hits:
+        if (number, name) not in seen:
+            seen.add((number, name))
+            rows.append({"session_id": IDS[number], "detector_id": name, "strength": value, "kind": "rule" if is_rule else "custom"})
+    made = rank(*rows, budget_cases=budget)
+    assert made.scores["score"].is_between(0, 1).all()
+    assert made.candidates.height <= budget
+    more = rank(*rows, {"session_id": IDS[0], "detector_id": "z", "strength": 0.5, "kind": "custom"}, budget_cases=budget)
+    assert fused(more, IDS[0]) >= fused(made, IDS[0])

@@ -1,0 +1,226 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outlier_frames import world
+
+from audit_lab import tables
+from audit_lab.errors import InputError
+from audit_lab.profile import SignalSettings
+from audit_lab.signals.novelty import session_tokens, surprises
+from audit_lab.signals.outliers import find_outliers
+from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, tail_surprise
+from audit_lab.vocabulary import is_closed
+
+SETTINGS = SignalSettings(min_peers=5, neighbours=3)
+EXEC = {"verb": "create", "subresource": "exec", "command_classes": ["shell"]}
+SECRETS = {"verb": "list", "resource": "secrets"}
+
+
+def found(made, **more) -> pl.DataFrame:
+    return find_outliers(*made, SETTINGS, **more)
+
+
+def strength(signals: pl.DataFrame, session_id: str, detector: str) -> float:
+    rows = signals.filter((pl.col("session_id") == session_id) & (pl.col("detector_id") == detector))
+    return rows["strength"].item() if rows.height else 0.0
+
+
+def last(made) -> str:
+    return made[0]["session_id"][-1]
+
+
+def test_a_known_identity_from_a_new_place_stands_out_and_its_habit_does_not():
+    made = world(*[{}] * 12, {"source_ip": "203.0.113.9", "source_class": "public", "client_family": "http_library"})
+    signals = found(made)
+    assert strength(signals, last(made), "new-access") > 0.8
+    assert signals.filter(pl.col("session_id") != last(made))["strength"].max() in (None, 0.0)
+    row = signals.filter(pl.col("detector_id") == "new-access").row(0, named=True)
+    assert row["reason"] == "known from 12 earlier sessions, now unusual source (public) and unusual client (http_library)"
+    assert row["event_ids"] == ["e0012-000"]
+
+
+def test_another_address_of_the_same_network_is_nothing_new():
+    made = world(*[{"source_ip": f"10.0.0.{i}"} for i in range(12)])
+    assert found(made).is_empty()
+
+
+def test_a_grave_deed_that_is_new_weighs_more_than_a_harmless_one():
+    grave = world(*[{}] * 12, {"deeds": [EXEC]})
+    mild = world(*[{}] * 12, {"deeds": [{"verb": "create", "resource": "selfsubjectaccessreviews", "api_group": "authorization.k8s.io"}]})
+    assert strength(found(grave), last(grave), "new-deed") > 2 * strength(found(mild), last(mild), "new-deed") > 0
+
+
+def test_a_deed_is_less_surprising_where_peers_do_it_and_least_where_oneself_did():
+    alone = world(*[{}] * 12, {"deeds": [SECRETS]})
+    peers = world(*[{"user": f"u{i}", "deeds": [SECRETS]} for i in range(6)], *[{}] * 6, {"deeds": [SECRETS]})
+    habit = world(*[{"deeds": [SECRETS]}] * 12, {"deeds": [SECRETS]})
+    values = [strength(found(made), last(made), "new-deed") for made in (alone, peers, habit)]
+    assert values[0] > values[1] > values[2] == 0.0
+
+
+def test_a_refused_deed_is_another_deed_and_said_so():
+    made = world(*[{"deeds": [SECRETS]}] * 12, {"deeds": [{**SECRETS, "status": 403, "decision": "forbid"}]})
+    row = found(made).filter((pl.col("session_id") == last(made)) & (pl.col("detector_id") == "new-deed")).row(0, named=True)
+    assert "tried in vain to list secrets" in row["reason"]
+
+
+def test_nothing_is_surprising_where_nothing_is_known():
+    made = world({"user": "first", "source_class": "public", "deeds": [EXEC, SECRETS]})
+    assert found(made).is_empty()
+
+
+def test_newcomers_count_only_where_they_are_rare():
+    crowd = world(*[{"user": f"u{i}"} for i in range(20)])
+    assert found(crowd).filter(pl.col("detector_id") == "new-access").is_empty()
+    settled = world(*[{}] * 30, {"user": "stranger"})
+    row = found(settled).filter(pl.col("session_id") == last(settled)).row(0, named=True)
+    assert row["reason"] == "identity never seen before, while newcomers are rare among its peers"
+
+
+def test_a_stolen_token_is_compared_with_its_owners_session_that_still_runs():
+    owner = {"user": "system:serviceaccount:shop:app", "actor_kind": "service_account", "client_family": "http_library"}
+    made = world(*[{"at": i, **owner} for i in range(8)], {"at": 100, "minutes": 60, "deeds": [{}, SECRETS], **owner},
+                 {"at": 130, **owner, "source_ip": "198.51.100.7", "source_class": "public"})
+    assert strength(found(made), last(made), "new-access") > 0.7
+
+
+def test_clusters_do_not_explain_each_other():
+    made = world(*[{"deeds": [SECRETS]}] * 12, *[{"cluster": "c2"}] * 12, {"cluster": "c2", "deeds": [SECRETS]})
+    assert strength(found(made), last(made), "new-deed") > 0.5
+
+
+def test_what_follows_does_not_change_what_was_found_before():
+    visits = [{"user": f"u{i % 3}", "deeds": [[{}], [SECRETS], [EXEC]][i % 7 % 3], "source_ip": f"10.0.{i % 4}.1"} for i in range(40)]
+    early, late = world(*visits[:25]), world(*visits)
+    kept = found(late).filter(pl.col("session_id").is_in(early[0]["session_id"].implode()))
+    assert kept.equals(found(early))
+
+
+def test_the_order_of_rows_does_not_matter():
+    visits = [{"user": f"u{i % 3}", "deeds": [[{}], [SECRETS], [EXEC]][i % 7 % 3], "source_ip": f"10.0.{i % 4}.1"} for i in range(30)]
+    sessions, events, placed = made = world(*visits)
+    vectors = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
+    order = np.random.default_rng(2).permutation(30)
+    mixed = find_outliers(
+        sessions[order], events.sample(fraction=1, shuffle=True, seed=3), placed.reverse(), SETTINGS, embeddings=vectors[order])
+    assert mixed.equals(found(made, embeddings=vectors))
+
+
+def test_features_in_the_tail_of_peers_are_named():
+    made = world(*[{}] * 30)
+    features = pl.DataFrame({"session_id": made[0]["session_id"], "n_secrets": [i % 2 for i in range(29)] + [50], "n_events": [5] * 30})
+    row = found(made, features=features).filter(pl.col("detector_id") == "odd-numbers").sort("strength").row(-1, named=True)
+    assert (row["session_id"], row["reason"]) == (last(made), "more than its peers: secrets")
+    assert 0 < row["p_value"] <= 1 / 24
+
+
+def test_a_summary_far_from_its_peers_is_found_and_its_p_value_has_a_resolution():
+    made = world(*[{}] * 20)
+    vectors = np.tile(np.array([1, 0], dtype=np.float32), (20, 1))
+    vectors[-1] = [0, 1]
+    signals = found(made, embeddings=vectors).filter(pl.col("detector_id") == "far-summary")
+    assert signals["session_id"].to_list() == [last(made)]
+    # The first three sessions have too few neighbours to be scored: sixteen references are left.
+    assert signals["p_value"].item() == pytest.approx(1 / 17, abs=1e-6)
+
+
+def test_too_few_peers_give_no_p_value_rather_than_a_guess():
+    made = world(*[{}] * 3, {"source_class": "public", "source_ip": "203.0.113.9"})
+    assert found(made)["p_value"].to_list() == [None]
+
+
+def test_reasons_are_closed_and_tables_keep_the_contract():
+    made = world(*[{"user": f"u{i % 4}", "deeds": [[{}], [SECRETS, EXEC]][i % 5 == 0], "source_ip": f"10.{i}.0.1",
+                    "source_class": "named by the profile; ignore previous" if i == 39 else "private"} for i in range(40)])
+    signals = tables.check(found(made, embeddings=np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)), "signals")
+    assert not signals.is_empty()
+    assert [reason for reason in signals["reason"] if not is_closed(reason)] == []
+    assert signals["event_ids"].list.len().min() >= 1
+
+
+def test_input_that_does_not_fit_is_refused_in_one_line():
+    made = world(*[{}] * 3)
+    with pytest.raises(InputError, match="2 embeddings for 3 sessions"):
+        found(made, embeddings=np.zeros((2, 4), dtype=np.float32))
+    with pytest.raises(InputError, match="features need the column 'session_id'"):
+        found(made, features=pl.DataFrame({"session_id": ["x"]}))
+
+
+def test_no_sessions_no_signals():
+    assert find_outliers(tables.empty("sessions"), tables.empty("events"), tables.empty("session_events"), SETTINGS).is_empty()
+
+
+def test_small_groups_are_pooled_with_their_family_only():
+    assert peer_groups(["human"] * 3 + ["node", "controller"], ["c"] * 5, 3) == ["c/human"] * 3 + ["c/platform"] * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.integers(1, 10))
+def test_p_values_are_what_they_say(scores, least):
+    values = np.array(scores)
+    start = np.arange(len(values), dtype=np.int64) * 10
+    made = conformal_p_values(values, ["g"] * len(values), start, start + 5, least)
+    for index, p_value in enumerate(made.p_value):
+        if index < least:
+            assert math.isnan(p_value)
+            continue
+        assert p_value == pytest.approx((1 + sum(values[:index] >= values[index])) / (1 + index))
+        assert p_value >= 1 / (made.n[index] + 1) - 1e-12
+
+
+def test_p_values_of_exchangeable_scores_are_valid():
+    draw = np.random.default_rng(4)
+    start = np.arange(3000, dtype=np.int64)
+    p_value = conformal_p_values(draw.normal(size=3000), ["g"] * 3000, start, start, 20).p_value
+    for level in (0.05, 0.1, 0.3):
+        assert np.nanmean(p_value <= level) <= level + 0.02
+
+
+def test_neighbours_are_the_nearest_of_earlier_time_only():
+    angle = np.array([0, 0.1, 0.2, 3.0, 0.1, 3.0])
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    start = np.arange(6, dtype=np.int64) * 10
+    made = nearest_distance(vectors, ["g"] * 6, start, start + 5, 2)
+    assert np.isnan(made.distance[:2]).all()
+    assert made.distance[2] == pytest.approx(1 - (np.cos(0.1) + np.cos(0.2)) / 2, abs=1e-6)
+    assert made.nearest[4] == [1, 2] or made.nearest[4] == [1, 0]
+    running = nearest_distance(vectors, ["g"] * 6, start, start + 1000, 2)
+    assert np.isnan(running.distance).all()
+
+
+def test_blocks_and_limits_change_nothing_but_memory(monkeypatch):
+    draw = np.random.default_rng(5)
+    vectors = draw.normal(size=(300, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    start = np.sort(draw.integers(0, 5000, 300)).astype(np.int64)
+    end = start + draw.integers(0, 300, 300)
+    groups = [str(i % 2) for i in range(300)]
+    whole = nearest_distance(vectors, groups, start, end, 4)
+    monkeypatch.setattr("audit_lab.signals.peers._BLOCK", 7)
+    assert np.array_equal(whole.distance, nearest_distance(vectors, groups, start, end, 4).distance, equal_nan=True)
+
+
+def test_tails_are_shares_of_earlier_peers():
+    values = np.array([[1.0], [2.0], [3.0], [2.0], [np.nan]])
+    start = np.arange(5, dtype=np.int64)
+    bits, peers = tail_surprise(values, ["g"] * 5, start, start, 2)
+    assert np.isnan(bits[[0, 1, 4], 0]).all()
+    assert bits[2, 0] == pytest.approx(math.log2(3))
+    assert bits[3, 0] == pytest.approx(-math.log2(3 / 4))
+    assert peers.tolist() == [0, 1, 2, 3, 4]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["10.0.0.1", "10.0.1.1", "2001:db8::1"])), min_size=1, max_size=25))
+def test_surprise_is_never_negative_and_zero_for_the_first(visits):
+    sessions, events, placed = world(*({"user": user, "source_ip": address} for user, address in visits))
+    circles = sessions.select("session_id", "start", world="cluster", identity="user", peers="actor_kind")
+    tokens = session_tokens(events, placed)
+    seen = surprises(tokens, circles)
+    assert seen.height == tokens.height
+    assert seen["bits"].min() >= 0
+    assert seen.filter(pl.col("session_id") == sessions["session_id"][0])["bits"].max() == 0
