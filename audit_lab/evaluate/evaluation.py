@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.errors import InputError
 from audit_lab.evaluate.confusion import CLASS_NAMES, MALICIOUS, SessionFigures, session_figures, unscored_figures
 from audit_lab.evaluate.incidents import IncidentFigures, IncidentMap, incident_figures, map_incidents, unscored_incidents
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate, bootstrap_actors, wilson
+from audit_lab.evaluate.operating import threshold_sweep
 from audit_lab.evaluate.ranking import SHARES, average_precision_rate, threshold_at_share
 from audit_lab.evaluate.scorers import SCORERS, session_scores
 from audit_lab.evaluate.views import histogram, incident_rows, incident_scores, long_scores, precision_recall_points
@@ -40,6 +42,25 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What the figures were made from, one value per session (in order of session_id), for whoever wants more figures.
+
+    `classes` are codes of `confusion`; `scores` by scorer; `shown` tells who was a candidate; `incidents` and `draw` lie
+    over the same sessions.
+    """
+
+    classes: np.ndarray
+    scores: dict[str, np.ndarray]
+    shown: np.ndarray
+    incidents: IncidentMap
+    draw: ActorBootstrap
+
+    def reachable(self, scorer: str) -> np.ndarray:
+        """Tell which sessions some threshold can flag: under `all` the candidates, else every one."""
+        return self.shown if scorer == "all" else np.ones_like(self.shown)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
@@ -54,7 +75,8 @@ class Evaluation:
     left_out
         Incidents that lie wholly outside the data's time.
     session_scores
-        Frame: session_id, actor, class, one row per session × scorer with score and flagged.
+        Frame, one row per session × scorer: session_id, cluster, actor, start, class, scorer, score, flagged, and `shown`:
+        whether any threshold can flag it (`all`: candidates only).
     precision_recall
         Frame: scorer, threshold, n_flagged, recall, precision; one row per distinct score.
     histogram
@@ -64,6 +86,8 @@ class Evaluation:
     incident_rows
         Frame, one row per incident: incident_id, title, malicious, technique_ids, n_sessions, n_events, first_event,
         found_by (scorers), rank and score under `all`, detected_at, time_to_detect_s.
+    scored
+        What all this was made from.
     """
 
     evaluation_id: str
@@ -77,6 +101,20 @@ class Evaluation:
     histogram: pl.DataFrame
     incident_scores: pl.DataFrame
     incident_rows: pl.DataFrame
+    scored: Scored
+
+    def sweep(self, scorer: str = "all", thresholds: np.ndarray | None = None) -> pl.DataFrame:
+        """Return the figures at many thresholds from the stored scores: see `threshold_sweep`.
+
+        Raises
+        ------
+        InputError
+            When the scorer has no scores.
+        """
+        if scorer not in self.scored.scores:
+            raise InputError(f"no scores of '{scorer}' to sweep", f"scorers with scores: {', '.join(self.scored.scores) or 'none'}")
+        parts = self.scored
+        return threshold_sweep(parts.classes, parts.scores[scorer], parts.reachable(scorer), parts.incidents, parts.draw, thresholds)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of `audit-lab evaluate --json`; the top-level figures are those of `all`."""
@@ -166,7 +204,7 @@ def evaluate(
     placed = map_incidents(incidents, labels, sessions, events)
     actors = (sessions["cluster"] + "\x1f" + sessions["actor"]).to_numpy()
     draw = bootstrap_actors(actors, settings.bootstrap, settings.confidence, seed)
-    by_scorer, why_not = session_scores(sessions, scores, candidates, verdicts, settings.threshold)
+    by_scorer, why_not, shown = session_scores(sessions, scores, candidates, verdicts, settings.threshold)
     names = [*SCORERS, *(name for name in by_scorer if name not in SCORERS)]
 
     blocks, curve = {}, {}
@@ -188,11 +226,12 @@ def evaluate(
         blocks=blocks,
         curve=curve,
         left_out=placed.left_out,
-        session_scores=long_scores(scored, sessions, classes, settings.threshold),
+        session_scores=long_scores(scored, sessions, classes, shown, settings.threshold),
         precision_recall=precision_recall_points(scored, classes),
         histogram=histogram(scored, classes),
         incident_scores=best,
         incident_rows=incident_rows(incidents, labels, placed, best, placed.detected_at(flagged)),
+        scored=Scored(classes, scored, shown, placed, draw),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 
@@ -9,9 +11,21 @@ import polars as pl
 SCORERS = ("rules", "outliers", "fused", "judge", "all")
 
 
+class SessionScores(NamedTuple):
+    """One value per session for each scorer, and what is missing.
+
+    `by_scorer` maps a scorer to its scores; `why_not` a scorer that scored nothing to the reason; `shown` tells for
+    each session whether it was a candidate: only such a session can be flagged by `all`.
+    """
+
+    by_scorer: dict[str, np.ndarray]
+    why_not: dict[str, str]
+    shown: np.ndarray
+
+
 def session_scores(
     sessions: pl.DataFrame, scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, threshold: float
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+) -> SessionScores:
     """Give each session one score per scorer.
 
     Parameters
@@ -23,11 +37,10 @@ def session_scores(
 
     Returns
     -------
-    (scores by scorer, one value per row of `sessions`; reason by scorer for those that scored nothing). A session has
-    the highest score of its cases. Detectors: 0 where they scored nothing. `judge`: the usable verdict's score, 0 where
-    there is none. `all`: a candidate has its usable verdict's score, else its fused score, and never less than
-    its rules' floor; a session that was no candidate was shown to nobody, so its fused score is scaled below the
-    threshold: it keeps its order and is never flagged.
+    SessionScores, one value per row of `sessions`. A session has the highest score of its cases. Detectors: 0 where they
+    scored nothing. `judge`: the usable verdict's score, 0 where there is none. `all`: a candidate has its usable verdict's
+    score, else its fused score, and never less than its rules' floor; a session that was no candidate was shown to nobody, so
+    its fused score is scaled below the threshold: it keeps its order and is never flagged.
     """
     n = sessions.height
     position = sessions.select("session_id").with_row_index("row")
@@ -60,14 +73,16 @@ def session_scores(
     else:
         found["judge"] = np.nan_to_num(spread(judged.select("session_id", score="verdict")))
 
+    shown = np.zeros(n, dtype=bool)
     if candidates.is_empty() and "fused" not in found:
         why_not["all"] = "no case was scored"
     else:
-        shown = spread(judged.select("session_id", score=pl.max_horizontal(pl.coalesce("verdict", "fused"), "floor")))
+        alerted = spread(judged.select("session_id", score=pl.max_horizontal(pl.coalesce("verdict", "fused"), "floor")))
+        shown = ~np.isnan(alerted)
         fused = found.get("fused", np.zeros(n))
         unseen = np.minimum(fused * threshold, np.nextafter(threshold, -1.0))
-        found["all"] = np.where(np.isnan(shown), unseen, shown)
-    return found, why_not
+        found["all"] = np.where(shown, alerted, unseen)
+    return SessionScores(found, why_not, shown)
 
 
 def _others(scores: pl.DataFrame) -> list[str]:

@@ -13,13 +13,22 @@ from audit_lab.evaluate.ranking import precision_recall
 HISTOGRAM_BINS = 20
 
 
-def long_scores(scored: dict[str, np.ndarray], sessions: pl.DataFrame, classes: np.ndarray, threshold: float) -> pl.DataFrame:
-    """Return one row per session × scorer: session_id, actor, class, scorer, score, flagged."""
-    base = sessions.select("session_id", "actor").with_columns(pl.Series("class", [CLASS_NAMES[code] for code in classes], dtype=pl.String))
-    texts = dict.fromkeys(("session_id", "actor", "class", "scorer"), pl.String)
-    schema = {**texts, "score": pl.Float64, "flagged": pl.Boolean}
-    parts = [base.with_columns(scorer=pl.lit(name), score=pl.Series(values), flagged=pl.Series(values >= threshold))
-             for name, values in scored.items()]
+def long_scores(
+    scored: dict[str, np.ndarray], sessions: pl.DataFrame, classes: np.ndarray, shown: np.ndarray, threshold: float
+) -> pl.DataFrame:
+    """Return one row per session × scorer: session_id, cluster, actor, start, class, scorer, score, shown, flagged."""
+    base = sessions.select("session_id", "cluster", "actor", "start").with_columns(
+        pl.Series("class", [CLASS_NAMES[code] for code in classes], dtype=pl.String)
+    )
+    added = [("scorer", pl.String), ("score", pl.Float64), ("shown", pl.Boolean), ("flagged", pl.Boolean)]
+    schema = pl.Schema([*base.schema.items(), *added])
+    parts = [
+        base.with_columns(
+            scorer=pl.lit(name), score=pl.Series(values), shown=pl.Series(shown if name == "all" else np.ones_like(shown)),
+            flagged=pl.Series(values >= threshold),
+        )
+        for name, values in scored.items()
+    ]
     return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
