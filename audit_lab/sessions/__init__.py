@@ -2,6 +2,7 @@
 
 from audit_lab.sessions.build import SessionTables, build_sessions
 from audit_lab.sessions.summary import count_tokens, summarize
+from audit_lab.sessions.wide import FEATURES, session_features
 from audit_lab.sessions.windows import split_sessions
 
-__all__ = ["SessionTables", "build_sessions", "count_tokens", "split_sessions", "summarize"]
+__all__ = ["FEATURES", "SessionTables", "build_sessions", "count_tokens", "session_features", "split_sessions", "summarize"]

@@ -14,20 +14,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audit_lab.classes import ACTOR_KINDS, CLIENT_FAMILIES, SOURCE_CLASSES, impersonation_class
-from audit_lab.vocabulary import ENGLISH, Pseudonyms, action_group, bucket
+from audit_lab.vocabulary import ENGLISH, Pseudonyms, action_weight, bucket
 
 MAX_TOKENS = 160
 MAX_ACTIONS = 14  # more make a text that nobody compares
-# How much an action of this group says about intent, for choosing what to name when a session does much.
-_GROUP_WEIGHTS = {
-    "exec": 5, "tokens": 5, "rbac": 4, "secrets": 4, "certificates": 4, "admission": 4, "serviceaccounts": 2, "nodes": 2,
-    "access_checks": 1, "pods": 1, "workloads": 1, "config": 1, "namespaces": 1, "logs": 1, "events": 1,
-}
-_HEAVY = re.compile(
-    r"privileged|host-(pid|network|ipc|path)|offensive_tool|miner|reverse_shell|host_escape|token_read|metadata_service|kubelet_exec|"
-    r"cluster-admin|system:masters|wildcard|external-url|exploit|traversal|anonymous|capability (all|sys_)"
-)
-_WRITES = re.compile(r"^(create|update|patch|delete|delete-all|bind|approve|mint) ")
 # Words of ENGLISH that the tokenizer of all-MiniLM-L6-v2 (BERT's vocabulary) splits finer than one piece per four letters.
 _SPLIT_FINER = frozenset({"escalate", "kubernetes", "outliers", "webhook"})
 
@@ -154,10 +144,4 @@ def _reach(session: dict[str, Any]) -> str:
 
 def _weight(action: Action) -> int:
     news = action.is_new + 2 * (action.is_new and action.is_new_for_peers)
-    return _token_weight(action.token) + news + (action.n_denied > 0)
-
-
-@lru_cache(maxsize=100_000)
-def _token_weight(token: str) -> int:
-    weight = _GROUP_WEIGHTS.get(action_group(token), 0)
-    return weight + 3 * bool(_HEAVY.search(token)) + bool(_WRITES.match(token)) + ("cluster-wide" in token)
+    return action_weight(action.token) + news + (action.n_denied > 0)
