@@ -8,5 +8,6 @@ from audit_lab.signals.rulebook import load_rules
 from audit_lab.signals.rules import Rule, check_rules, run_rules
 
 __all__ = [
-    "CaseTables", "Detector", "Rule", "check_rules", "embed_summaries", "find_outliers", "load_rules", "rank_cases", "run_detectors", "run_rules",
+    "CaseTables", "Detector", "Rule", "check_rules", "embed_summaries", "find_outliers", "load_rules", "rank_cases", "run_detectors",
+    "run_rules",
 ]

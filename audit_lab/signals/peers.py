@@ -89,7 +89,8 @@ def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], st
             for row, session in enumerate(asking):
                 if known[row] < k:
                     continue
-                distance[session] = max(0.0, float(far[row, best[row]].mean()))
+                # Rounded: vectors of one text differ in their last digits with what else was embedded at once.
+                distance[session] = max(0.0, round(float(far[row, best[row]].mean()), 5))
                 nearest[session] = [int(order[low + column]) for column in best[row][:3]]
     return Neighbours(distance, nearest)
 
