@@ -1,0 +1,89 @@
+"""What a report is made from: tables and facts, nothing else. The report reads no file and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.profile import Profile
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """The tables and facts of one report; a table that is left out is empty.
+
+    Parameters
+    ----------
+    period
+        What the report is about, in words: '2026-11', 'sample'.
+    generated_at
+        When it was made, in words (UTC). An argument, so that the same input gives the same bytes.
+    profile
+        Settings in force: threshold, budget, gap, digest.
+    archives, quarantine, sessions, session_events, signals, candidates, scores, verdicts, egress, labels, incidents
+        Tables of these names. `session_events` is needed for the sessions of candidates and labels only.
+    events
+        Table `events`: at least those in sessions of candidates and those that labels name.
+    evaluation
+        The object of `audit-lab evaluate --json`; None where no labels are given.
+    details
+        Its frames by name: 'precision_recall', 'histogram', 'session_scores', 'incident_rows'; those left out are not drawn.
+    blind
+        What cannot be seen and why: rows with 'what', 'why' and, where it is known, 'n'.
+    versions
+        Name to version or digest, in the order to show: rules, judge, model, packages.
+    lang
+        'en' or 'ko'.
+    """
+
+    period: str
+    generated_at: str
+    profile: Profile = field(default_factory=Profile)
+    archives: pl.DataFrame = field(default_factory=partial(tables.empty, "archives"))
+    quarantine: pl.DataFrame = field(default_factory=partial(tables.empty, "quarantine"))
+    sessions: pl.DataFrame = field(default_factory=partial(tables.empty, "sessions"))
+    session_events: pl.DataFrame = field(default_factory=partial(tables.empty, "session_events"))
+    events: pl.DataFrame = field(default_factory=partial(tables.empty, "events"))
+    signals: pl.DataFrame = field(default_factory=partial(tables.empty, "signals"))
+    candidates: pl.DataFrame = field(default_factory=partial(tables.empty, "candidates"))
+    scores: pl.DataFrame = field(default_factory=partial(tables.empty, "scores"))
+    verdicts: pl.DataFrame = field(default_factory=partial(tables.empty, "verdicts"))
+    egress: pl.DataFrame = field(default_factory=partial(tables.empty, "egress"))
+    labels: pl.DataFrame = field(default_factory=partial(tables.empty, "labels"))
+    incidents: pl.DataFrame = field(default_factory=partial(tables.empty, "incidents"))
+    evaluation: Mapping[str, Any] | None = None
+    details: Mapping[str, pl.DataFrame] | None = None
+    blind: Sequence[Mapping[str, Any]] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    lang: str = "en"
+
+    def __post_init__(self) -> None:
+        for name in TABLE_FIELDS:
+            tables.check(getattr(self, name), name)
+
+    @property
+    def threshold(self) -> float:
+        """Score from which a case is flagged: the evaluation's, else the profile's."""
+        stated = (self.evaluation or {}).get("threshold")
+        return self.profile.evaluate.threshold if stated is None else float(stated)
+
+
+TABLE_FIELDS = (
+    "archives",
+    "quarantine",
+    "sessions",
+    "session_events",
+    "events",
+    "signals",
+    "candidates",
+    "scores",
+    "verdicts",
+    "egress",
+    "labels",
+    "incidents",
+)
