@@ -15,6 +15,7 @@ import yaml
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
+from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 from sigma.rule.base import check_alias_expansion
 
@@ -151,7 +152,7 @@ class _Book:
 
     def compile(self) -> list[Rule]:
         """Resolve references, map the fields and compile every rule."""
-        good = [rule for rule, _ in self.entries if rule is not None]
+        good: list[SigmaRule | SigmaCorrelationRule | SigmaFilter] = [rule for rule, _ in self.entries if rule is not None]
         collection = SigmaCollection(good, resolve_references=False)
         fields = audit_fields()
         done: dict[int, Rule] = {}

@@ -17,32 +17,14 @@ Time is in microseconds, as a BIGINT. The same chain serves the standalone backe
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from sigma.correlations import (
-    CorrelationConditionAND,
-    CorrelationConditionNOT,
-    SigmaCorrelationConditionOperator,
-    SigmaCorrelationRule,
-    SigmaCorrelationType,
-    SigmaExtendedCorrelationCondition,
-    SigmaRuleReference,
-)
-from sigma.exceptions import SigmaCorrelationConditionError, SigmaCorrelationRuleError, SigmaFeatureNotSupportedByBackendError
+from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType, SigmaRuleReference
+from sigma.exceptions import SigmaCorrelationRuleError, SigmaFeatureNotSupportedByBackendError
 
 from audit_lab.signals.sigma.fields import Field
+from audit_lab.signals.sigma.thresholds import aggregate, clauses, enough, extreme, length, numeric, qualifies
 
-_SIGNS = {
-    SigmaCorrelationConditionOperator.LT: "<",
-    SigmaCorrelationConditionOperator.LTE: "<=",
-    SigmaCorrelationConditionOperator.GT: ">",
-    SigmaCorrelationConditionOperator.GTE: ">=",
-    SigmaCorrelationConditionOperator.EQ: "=",
-    SigmaCorrelationConditionOperator.NEQ: "<>",
-}
 Matches = Callable[[SigmaRuleReference], str]
 
 
@@ -72,7 +54,7 @@ def compile_correlation(
     hits = compiler.node(rule, windows)
     groups = len(rule.group_by or [])
     values = ", ".join(f"CAST(w.g{i} AS VARCHAR)" for i in range(groups))
-    order = "e.ts, CAST(e.id AS VARCHAR)"
+    order = "e.ts, e.id"
     stages = ",\n".join(f"{name} AS MATERIALIZED ({select})" for name, select in compiler.stages)
     return (
         f"WITH {stages}\n"
@@ -126,11 +108,22 @@ class _Compiler:
         mixed = any(isinstance(reference.rule, SigmaCorrelationRule) for reference in rule.referenced_rules)
         branches = [
             self._branch(reference, slot, [_aliased(rule, reference, name) for name in group],
-                         value and _aliased(rule, reference, value), _numeric(rule), mixed)
+                         value and _aliased(rule, reference, value), numeric(rule), mixed)
             for slot, reference in enumerate(rule.referenced_rules)
         ]
         guard = " AND ".join(["ts IS NOT NULL", *(f"g{i} IS NOT NULL" for i in range(len(group)))])
-        self.add(f"{stem}_input", f"SELECT DISTINCT * FROM ({' UNION ALL '.join(branches)}) WHERE {guard}")
+        found = f"SELECT * FROM ({' UNION ALL '.join(branches)}) WHERE {guard}"
+        least = enough(rule)
+        if least is None:
+            self.add(f"{stem}_input", found)
+            return
+        # Most groups never come near the condition: leave them out before anything is sorted.
+        everything = self.add(f"{stem}_all", found)
+        keys = ", ".join(f"g{i}" for i in range(len(group))) or "TRUE AS everybody"
+        by = " GROUP BY ALL" if group else ""
+        near = f"SELECT {keys} FROM {everything}{by} HAVING {least}"
+        match = f"SEMI JOIN ({near}) near USING ({keys})" if group else f"WHERE EXISTS ({near})"
+        self.add(f"{stem}_input", f"SELECT * FROM {everything} {match}")
 
     def _branch(self, reference: SigmaRuleReference, slot: int, group: list[str], value: str | None, numeric: bool, mixed: bool) -> str:
         if isinstance(reference.rule, SigmaCorrelationRule):
@@ -194,32 +187,31 @@ class _Compiler:
             metric = " + ".join(f"COALESCE(p{s}, FALSE)::INTEGER" for s in range(slots))
             measured = f"SELECT *, {metric} AS metric FROM {present}"
         else:
-            aggregate, distinct = _aggregate(rule)
+            measure, column = aggregate(rule)
             # One event that matches two of the rules is one event.
-            one = f"SELECT DISTINCT id, ts, {gs}{distinct} FROM {source}"
-            measured = f"SELECT DISTINCT {gs}ts, {aggregate} OVER ({frame}) AS metric FROM ({one})"
+            one = f"SELECT DISTINCT id, ts, {gs}{column} FROM {source}"
+            measured = f"SELECT DISTINCT {gs}ts, {measure} OVER ({frame}) AS metric FROM ({one})"
         found = self.add(
-            f"{stem}_windows", f"SELECT {gs}ts - {span} AS start_us, ts AS end_us, metric FROM ({measured}) WHERE {_qualifies(rule)}"
+            f"{stem}_windows", f"SELECT {gs}ts - {span} AS start_us, ts AS end_us, metric FROM ({measured}) WHERE {qualifies(rule)}"
         )
         return self._episodes(rule, stem, found, gs, count, windows)
 
     def _episodes(self, rule: SigmaCorrelationRule, stem: str, found: str, gs: str, count: int, windows: bool) -> str:
         """3. Number the windows, or merge those that overlap; list their evidence."""
         hits = f"{stem}_hits"
-        extreme = "min" if getattr(rule.condition, "op", None) in (
-            SigmaCorrelationConditionOperator.LT, SigmaCorrelationConditionOperator.LTE) else "max"
         if windows:
-            self.add(hits, f"SELECT row_number() OVER (ORDER BY {gs}end_us) AS hit, {gs}start_us, end_us, metric, 1 AS n_windows FROM {found}")
+            number = f"row_number() OVER (ORDER BY {gs}end_us)"
+            self.add(hits, f"SELECT {number} AS hit, {gs}start_us, end_us, metric, 1 AS n_windows FROM {found}")
         else:
             over = f"{f'PARTITION BY {gs[:-2]} ' if count else ''}ORDER BY end_us"
             fresh = f"SELECT *, start_us > COALESCE(lag(end_us) OVER ({over}), start_us - 1) AS fresh FROM {found}"
             numbered = f"SELECT *, sum(fresh::INTEGER) OVER ({over}) AS episode FROM ({fresh})"
             self.add(hits, (
                 f"SELECT row_number() OVER (ORDER BY {gs}episode) AS hit, {gs}min(start_us) AS start_us, max(end_us) AS end_us, "
-                f"{extreme}(metric) AS metric, count(*) AS n_windows FROM ({numbered}) GROUP BY {gs}episode"
+                f"{extreme(rule)}(metric) AS metric, count(*) AS n_windows FROM ({numbered}) GROUP BY {gs}episode"
             ))
         same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
-        only = " AND m.v IS NOT NULL" if _numeric(rule) else ""
+        only = " AND m.v IS NOT NULL" if numeric(rule) else ""
         self._evidence(rule, hits, (
             f"SELECT w.hit, m.id, m.ts FROM {hits} w JOIN {stem}_input m ON {same}m.ts BETWEEN w.start_us AND w.end_us{only}"
         ))
@@ -230,10 +222,10 @@ class _Compiler:
     def _chains(self, rule: SigmaCorrelationRule, stem: str, windows: bool) -> str:
         count, span = len(rule.group_by or []), rule.timespan.seconds * 1_000_000
         gs = "".join(f"g{i}, " for i in range(count))
-        clauses = _clauses(rule)
-        widest = max(len(slots) for slots in clauses)
+        ways = clauses(rule)
+        widest = max(len(slots) for slots in ways)
         found = []
-        for number, slots in enumerate(clauses):
+        for number, slots in enumerate(ways):
             last = len(slots) - 1
             current = f"SELECT DISTINCT {gs}ts AS t{last} FROM {stem}_input WHERE slot = {slots[last]}"
             for place in range(last - 1, -1, -1):
@@ -250,7 +242,7 @@ class _Compiler:
                          f"FROM ({current}) WHERE t{last} - t0 <= {span}")
         chains = self.add(f"{stem}_chains", " UNION ALL ".join(found))
         # Chains that share all but their last event are one hit, unless each window was asked for.
-        heads = "".join(f", CASE WHEN clause IN ({', '.join(str(n) for n, s in enumerate(clauses) if len(s) - 1 > p) or '-1'}) "
+        heads = "".join(f", CASE WHEN clause IN ({', '.join(str(n) for n, s in enumerate(ways) if len(s) - 1 > p) or '-1'}) "
                         f"THEN t{p} END AS h{p}" for p in range(widest - 1))
         key = ", end_us" if windows else ""
         heads_key = "".join(f", h{p}" for p in range(widest - 1))
@@ -259,12 +251,13 @@ class _Compiler:
         ))
         hits = self.add(f"{stem}_hits", (
             f"SELECT hit, {gs}min(t0) AS start_us, max(end_us) AS end_us, "
-            f"{_length(clauses)} AS metric, count(*) AS n_windows FROM {members} GROUP BY hit, {gs}clause"
+            f"{length(ways)} AS metric, count(*) AS n_windows FROM {members} GROUP BY hit, {gs}clause"
         ))
         same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
         links = " UNION ".join(
-            f"SELECT w.hit, m.id, m.ts FROM {members} w JOIN {stem}_input m ON {same}w.clause = {number} AND m.slot = {slot} AND m.ts = w.t{place}"
-            for number, slots in enumerate(clauses) for place, slot in enumerate(slots)
+            f"SELECT w.hit, m.id, m.ts FROM {members} w JOIN {stem}_input m "
+            f"ON {same}w.clause = {number} AND m.slot = {slot} AND m.ts = w.t{place}"
+            for number, slots in enumerate(ways) for place, slot in enumerate(slots)
         )
         self._evidence(rule, hits, links)
         return hits
@@ -301,74 +294,3 @@ def _aliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: st
 
 def _group_key(field: Field) -> str:
     return f"lower(CAST({field.sql} AS VARCHAR))" if field.kind == "text" else f"CAST({field.sql} AS VARCHAR)"
-
-
-def _numeric(rule: SigmaCorrelationRule) -> bool:
-    return rule.type in (
-        SigmaCorrelationType.VALUE_SUM, SigmaCorrelationType.VALUE_AVG,
-        SigmaCorrelationType.VALUE_MEDIAN, SigmaCorrelationType.VALUE_PERCENTILE,
-    )
-
-
-def _aggregate(rule: SigmaCorrelationRule) -> tuple[str, str]:
-    """Return the window aggregate and the column that it needs beside id and time."""
-    if rule.type == SigmaCorrelationType.EVENT_COUNT:
-        return "count(*)", "1 AS one"
-    if rule.type == SigmaCorrelationType.VALUE_COUNT:
-        return "count(DISTINCT v)", "v"
-    if rule.type == SigmaCorrelationType.VALUE_SUM:
-        return "sum(v)", "v"
-    if rule.type == SigmaCorrelationType.VALUE_AVG:
-        return "avg(v)", "v"
-    percentile = 50 if rule.type == SigmaCorrelationType.VALUE_MEDIAN else getattr(rule.condition, "percentile", None)
-    if percentile is None or not 0 <= percentile <= 100:
-        raise SigmaCorrelationConditionError("a percentile between 0 and 100 is needed", source=rule.source)
-    return f"quantile_cont(v, {percentile / 100})", "v"
-
-
-def _qualifies(rule: SigmaCorrelationRule) -> str:
-    condition = rule.condition
-    if not isinstance(condition, SigmaExtendedCorrelationCondition):
-        return f"metric {_SIGNS[condition.op]} {condition.count}"
-    slots = {reference.reference: slot for slot, reference in enumerate(rule.referenced_rules)}
-
-    def expression(node: Any) -> str:
-        if isinstance(node, SigmaRuleReference):
-            return f"COALESCE(p{slots[node.reference]}, FALSE)"
-        if isinstance(node, CorrelationConditionNOT):
-            # Absence can only be told once the time after an event has passed: a window that ends at an event cannot.
-            raise SigmaFeatureNotSupportedByBackendError("'not' in a correlation condition is not supported")
-        word = " AND " if isinstance(node, CorrelationConditionAND) else " OR "
-        return "(" + word.join(expression(argument) for argument in node.args) + ")"
-
-    return expression(condition.parsed)
-
-
-def _clauses(rule: SigmaCorrelationRule) -> list[list[int]]:
-    """Return the chains that satisfy an ordered correlation, each as the rules' places in order."""
-    places = list(range(len(rule.referenced_rules)))
-    condition = rule.condition
-    if not isinstance(condition, SigmaExtendedCorrelationCondition):
-        if condition.op not in (SigmaCorrelationConditionOperator.GTE, SigmaCorrelationConditionOperator.GT):
-            raise SigmaFeatureNotSupportedByBackendError("an ordered correlation needs 'gte' or 'gt' in its condition")
-        least = math.ceil(condition.count) if condition.op == SigmaCorrelationConditionOperator.GTE else math.floor(condition.count) + 1
-        if not 1 <= least <= len(places):
-            raise SigmaCorrelationConditionError(f"{least} of {len(places)} rules cannot be met", source=rule.source)
-        return [list(chosen) for chosen in itertools.combinations(places, least)]
-    slots = {reference.reference: slot for slot, reference in enumerate(rule.referenced_rules)}
-
-    def terms(node: Any) -> list[set[int]]:
-        if isinstance(node, SigmaRuleReference):
-            return [{slots[node.reference]}]
-        if isinstance(node, CorrelationConditionNOT):
-            raise SigmaFeatureNotSupportedByBackendError("'not' in a correlation condition is not supported")
-        children = [terms(argument) for argument in node.args]
-        if not isinstance(node, CorrelationConditionAND):
-            return [term for child in children for term in child]
-        return [set().union(*combination) for combination in itertools.product(*children)]
-
-    return [list(term) for term in sorted({tuple(sorted(term)) for term in terms(condition.parsed)})]
-
-
-def _length(clauses: list[list[int]]) -> str:
-    return "CASE clause " + " ".join(f"WHEN {number} THEN {len(slots)}" for number, slots in enumerate(clauses)) + " END"

@@ -13,17 +13,22 @@ from audit_lab.duck import connect
 from audit_lab.signals.sigma.correlations import compile_correlation
 from audit_lab.signals.sigma.fields import Field, identifier
 
-HITS = {"rule": pl.Int64, "i": pl.Int64}
-EPISODES = {"start_us": pl.Int64, "end_us": pl.Int64, "metric": pl.Float64, "last": pl.Int64, "members": pl.List(pl.Int64)}
+HITS = pl.Schema([("rule", pl.Int64), ("i", pl.Int64)])
+EPISODES = pl.Schema(
+    [("start_us", pl.Int64), ("end_us", pl.Int64), ("metric", pl.Float64), ("last", pl.Int64), ("members", pl.List(pl.Int64))]
+)
 
 
 @contextmanager
 def opened(events: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory DuckDB that sees `events` as the view `source`, rows numbered from 0 in the column `i`."""
+    """Yield an in-memory DuckDB that holds `events` as the table `source`, rows numbered from 0 in the column `i`."""
     # Rules come from files that others write: `connect` lets them compute, but read and write nothing outside.
     connection = connect()
     try:
-        connection.register("source", events.with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).to_arrow())
+        connection.register("frame", events.with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).to_arrow())
+        # A hundred rules scan it: DuckDB's own table is read several times faster than Arrow.
+        connection.execute("CREATE TEMP TABLE source AS SELECT * FROM frame")
+        connection.unregister("frame")
         connection.execute("SET lock_configuration = true")
         yield connection
     finally:
@@ -39,7 +44,7 @@ def match_rules(connection: duckdb.DuckDBPyConnection, conditions: Sequence[str]
     selects = [f"SELECT {number}, i FROM source WHERE {condition}" for number, condition in enumerate(conditions)]
     for start in range(0, len(selects), 100):
         connection.execute(f"INSERT INTO hits {' UNION ALL '.join(selects[start:start + 100])}")
-    return connection.sql("SELECT rule, i FROM hits ORDER BY rule, i").pl().cast(pl.Schema(HITS))
+    return connection.sql("SELECT rule, i FROM hits ORDER BY rule, i").pl().cast(HITS)
 
 
 def run_correlation(
@@ -59,4 +64,4 @@ def run_correlation(
         f"SELECT start_us, end_us, CAST(metric AS DOUBLE) AS metric, CAST(last_event_id AS BIGINT) AS last, "
         f"CAST(event_ids AS BIGINT[]) AS members FROM ({query})"
     ).pl()
-    return found.cast(pl.Schema(EPISODES))
+    return found.cast(EPISODES)

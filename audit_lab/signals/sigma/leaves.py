@@ -37,14 +37,14 @@ def any_element(field: Field, predicate: Callable[[str], str]) -> str:
 
 def text_leaf(field: Field, value: SigmaString, cased: bool) -> str:
     """Return `field` = text with wildcards; without `cased` upper and lower case are the same."""
-    parts = [part for part in value.s if part != ""]
+    parts: list[object] = [part for part in value.s if part != ""]
     if any(isinstance(part, str) and "\x00" in part for part in parts):
         raise SigmaFeatureNotSupportedByBackendError("a text with a NUL character cannot be searched")
     if parts and all(part == SpecialChars.WILDCARD_MULTI for part in parts):
         return exists_leaf(field)
     if field.kind in ("text", "texts"):
         return _text_in_text(field, parts, cased)
-    plain = "".join(parts) if all(isinstance(part, str) for part in parts) else None
+    plain = "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None
     if plain is None or field.kind == "time":
         as_text = Field("text", f"CAST({field.sql} AS VARCHAR)")
         return _text_in_text(as_text, parts, cased)
@@ -171,8 +171,9 @@ def cidr_leaf(field: Field, network: ipaddress.IPv4Network | ipaddress.IPv6Netwo
     """Return whether an address lies in `network`; texts that are no address compare false."""
     if field.kind not in ("text", "texts"):
         return FALSE
-    build = _in_ipv4 if isinstance(network, ipaddress.IPv4Network) else _in_ipv6
-    return any_element(field, lambda x: build(x, network))
+    if isinstance(network, ipaddress.IPv4Network):
+        return any_element(field, lambda x: _in_ipv4(x, network))
+    return any_element(field, lambda x: _in_ipv6(x, network))
 
 
 def _in_ipv4(x: str, network: ipaddress.IPv4Network) -> str:

@@ -18,7 +18,7 @@ from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldFunctionTransformation, FieldMappingTransformation
 
 from audit_lab import tables
-from audit_lab.signals.sigma.fields import Field, fields_of, identifier
+from audit_lab.signals.sigma.fields import Field, fields_of
 
 # A body that was cut or never logged shows nothing: its fields are then unknown, not absent.
 _BODY = '"has_body" AND NOT "truncated"'
@@ -158,7 +158,3 @@ def audit_pipeline() -> ProcessingPipeline:
         ],
     )
 
-
-def select_source(relation: str, columns: set[str]) -> str:
-    """Return a SELECT of the given columns of `relation`, with nothing else."""
-    return f"SELECT {', '.join(identifier(column) for column in sorted(columns))} FROM {relation}"
