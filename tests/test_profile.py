@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audit_lab.errors import ProfileError
+from audit_lab.profile import load_profile
+
+
+def test_a_file_starts_from_a_template_and_the_environment_wins(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "sample"\n[sessions]\nmax_length_s = 900\n[signals]\nbudget_cases = 5\n')
+    profile = load_profile(file, {"AUDIT_LAB_SIGNALS__BUDGET_CASES": "9", "AUDIT_LAB_HOME": "x"})
+    assert (profile.name, profile.sessions.gap_s, profile.sessions.max_length_s, profile.signals.budget_cases) == ("mine", 60, 900, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[sessions]\ngap_sec = 1\n", "unknown key 'sessions.gap_sec' (hint: did you mean 'sessions.gap_s'?"),
+        ("[session]\ngap_s = 1\n", "unknown key 'session' (hint: did you mean 'sessions'?"),
+        ("[sessions]\ngap_s = -1\n", "'sessions.gap_s'"),
+        ("[sessions]\ngap_s = 'soon'\n", "'sessions.gap_s'"),
+        ("not toml", "is not TOML"),
+        ("base = 'none'\n", "no base 'none'"),
+    ],
+)
+def test_a_wrong_profile_is_told_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(ProfileError) as caught:
+        load_profile(file, {})
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_profile_names_the_known_ones() -> None:
+    with pytest.raises(ProfileError, match="no profile 'nope' .*default, sample"):
+        load_profile("nope", {})
+
+
+def test_the_digest_changes_with_any_setting() -> None:
+    assert load_profile("default", {}).digest != load_profile("default", {"AUDIT_LAB_EVALUATE__THRESHOLD": "0.6"}).digest
+    assert load_profile("default", {}).digest == load_profile("default", {}).digest

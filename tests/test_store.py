@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from audit_lab import store as store_module
+from audit_lab import tables
+from audit_lab.errors import ContractError, LabError
+from audit_lab.store import Store
+
+
+def rows(*ids: str) -> pl.DataFrame:
+    return pl.DataFrame({"event_id": list(ids), "session_id": ["s"] * len(ids)})
+
+
+def test_a_reader_keeps_its_files_while_a_writer_replaces_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    store.replace("session_events", rows("a"))
+    held = store.scan("session_events")
+    store.replace("session_events", rows("b", "c"))
+    assert held.collect()["event_id"].to_list() == ["a"]
+    assert store.read("session_events")["event_id"].to_list() == ["b", "c"]
+
+
+def test_old_files_are_swept_after_their_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "lab")
+    store.replace("session_events", rows("a"))
+    first = store.files("session_events")[0]
+    monkeypatch.setattr(store_module, "GRACE_S", -10.0)
+    store.replace("session_events", rows("b"))
+    assert not first.exists()
+    assert store.read("session_events").height == 1
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    with store.writing(), pytest.raises(LabError, match="another run is writing"), Store(tmp_path / "lab").writing():
+        pass
+    with store.writing():
+        pass
+
+
+def test_several_tables_change_in_one_step(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    store.replace_many({"session_events": (rows("a"), "x"), "labels": (tables.empty("labels"), "y")})
+    assert (store.inputs("session_events"), store.inputs("labels"), store.inputs("events")) == ("x", "y", None)
+
+
+def test_the_digest_ignores_order_and_clock(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "1"), Store(tmp_path / "2")
+    one.replace("session_events", rows("a", "b"))
+    two.replace("session_events", rows("b", "a"))
+    assert one.digest("session_events") == two.digest("session_events")
+    two.replace("session_events", rows("b", "c"))
+    assert one.digest("session_events") != two.digest("session_events")
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (pl.DataFrame({"event_id": ["a"]}), "missing columns ['session_id']"),
+        (rows("a").with_columns(x=1), "unknown columns ['x']"),
+        (rows("a").with_columns(event_id=pl.lit(1)), "is Int32, expected String"),
+        (rows("a").with_columns(session_id=pl.lit(None, pl.String)), "has 1 nulls"),
+    ],
+)
+def test_a_frame_that_breaks_the_contract_is_refused(tmp_path: Path, frame: pl.DataFrame, says: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        Store(tmp_path / "lab").replace("session_events", frame)
+    assert says in str(caught.value)
+
+
+def test_a_damaged_manifest_and_a_file_in_the_way_are_told(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "manifest.json").write_text("{")
+    with pytest.raises(LabError, match="manifest of lab .* is damaged"):
+        Store(tmp_path / "lab").manifest()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LabError, match="is a file, not a lab folder"):
+        Store(tmp_path / "file").manifest()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_right_to_write_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(LabError, match="cannot be written"), Store(tmp_path / "lab").writing():
+        pass
