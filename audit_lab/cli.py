@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -378,6 +379,12 @@ def main() -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
+    except Exception as error:
+        if os.environ.get("AUDIT_LAB_TRACEBACK"):
+            raise
+        what = escape(_visible(f"{type(error).__name__}: {error}".splitlines()[0][:300]))
+        err.print(f"[red]internal error:[/] {what} (hint: AUDIT_LAB_TRACEBACK=1 shows where; please report it)", soft_wrap=True)
+        raise SystemExit(70) from None
 
 
 if __name__ == "__main__":

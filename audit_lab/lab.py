@@ -24,6 +24,9 @@ from audit_lab.signals import Detector
 from audit_lab.store import Store
 
 
+_DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
+
+
 class Lab:
     """A folder that holds everything: tables as Parquet, one manifest, answers of models.
 
@@ -137,7 +140,7 @@ class Lab:
             profile=self.profile,
             events=events,
             evaluation=evaluation.as_dict() if evaluation else None,
-            details=evaluation.details() if evaluation else None,
+            details={name: getattr(evaluation, name) for name in _DETAILS} if evaluation else None,
             blind=blind_spots(events).to_dicts(),
             versions=self.versions(),
             lang=lang,
@@ -246,11 +249,10 @@ class Lab:
         """Return the flow as numbers: rows of each table, tokens and cost of the verdicts."""
         verdicts = self.store.read("verdicts")
         counted = {name: self.store.rows(name) for name in ("archives", "quarantine", "events", "sessions", "signals", "candidates", "verdicts")}
-        known = verdicts["cost_usd"].drop_nulls()
-        return counted | {
-            "tokens": int(verdicts["tokens_in"].sum() + verdicts["tokens_out"].sum()),
-            "cost_usd": float(known.sum()) if known.len() == verdicts.height else None,
-        }
+        # A verdict for which nothing was sent costs nothing; a call without a known price makes the sum unknown.
+        tokens = verdicts["tokens_in"] + verdicts["tokens_out"]
+        priced = verdicts.filter(tokens > 0)["cost_usd"]
+        return counted | {"tokens": int(tokens.sum()), "cost_usd": None if priced.null_count() else float(priced.sum())}
 
     def _need(self, name: str) -> None:
         if self.store.inputs(name) is None:
