@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -14,8 +14,6 @@ import polars as pl
 from audit_lab import __version__, duck, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, ledger, read_original, require_balance, volume
 from audit_lab.errors import InputError, LabError
-from audit_lab.evaluate import Evaluation, evaluate
-from audit_lab.govern import ReportInput, write_report
 from audit_lab.judge import Judge, render_prompt
 from audit_lab.pipeline import DEFAULT_DETECTORS, Run, code_digest, run_stages, stale_stages
 from audit_lab.profile import Profile, load_profile
@@ -23,6 +21,9 @@ from audit_lab.review import label_sessions, read_incidents
 from audit_lab.signals import Detector
 from audit_lab.store import Store
 
+
+if TYPE_CHECKING:
+    from audit_lab.evaluate import Evaluation
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 
@@ -112,6 +113,8 @@ class Lab:
 
     def evaluate(self, incidents: str | Path | None = None, *, split: str = "all") -> Evaluation:
         """Compare what was flagged with an incident file, or with the labels that are in the lab."""
+        from audit_lab.evaluate import evaluate  # noqa: PLC0415 - scikit-learn takes a second to import
+
         if incidents is not None:
             self.label(incidents)
         self._need("verdicts")
@@ -129,6 +132,9 @@ class Lab:
 
     def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
         """Write the report as one HTML file into folder `out` and return its path."""
+        # Drawing packages take seconds to import: only a report pays for them.
+        from audit_lab.govern import ReportInput, write_report  # noqa: PLC0415
+
         self._need("verdicts")
         evaluation = self.evaluate() if self.store.rows("incidents") else None
         events = self.store.read("events")
