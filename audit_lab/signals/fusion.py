@@ -29,7 +29,7 @@ USUAL_ACCESS = 0.5
 # Each further signal of a session counts this much of the one before.
 REPEAT = 0.6
 # What a detector's full strength is worth as a chance that the session matters. Rules carry theirs in their strength.
-WEIGHTS = {"new-deed": 0.8, "odd-numbers": 0.3, "far-summary": 0.3}
+WEIGHTS = {"new-deed": 0.8, "odd-sequence": 0.3, "odd-numbers": 0.3, "far-summary": 0.3}
 # The control plane carries out what others asked for: its new deeds are echoes, unless its own access is new too.
 ECHO = {"controller": 0.3, "node": 0.3}
 # Even complete routine leaves a trace, so that order is kept.

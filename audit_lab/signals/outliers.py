@@ -1,11 +1,12 @@
 """Outliers: sessions that no rule describes, found by comparing them with their own past and with their peers.
 
-Four detectors, each learnt from earlier time only:
+Five detectors, each learnt from earlier time only:
 
-`new-access`   a known identity from a new network, a new class of source or with a new client; or a newcomer where they are rare
-`new-deed`     security-relevant deeds (predicates) that the identity, its peers and the cluster rarely did before
-`odd-numbers`  more of something (secrets, namespaces, denials …) than its peers showed
-`far-summary`  a summary far from those of earlier peers, by cosine distance of embeddings
+`new-access`    a known identity from a new network, a new class of source or with a new client; or a newcomer where they are rare
+`new-deed`      security-relevant deeds (predicates) that the identity, its peers and the cluster rarely did before
+`odd-sequence`  a step from one action to the next that nobody of its kind used to make (needs the feature `step_bits_max`)
+`odd-numbers`   more of something (secrets, namespaces, denials …) than its peers showed: what habit alone cannot tell
+`far-summary`   a summary unlike all of its own past, or unlike its peers' where it has none, by cosine distance of embeddings
 """
 
 from __future__ import annotations
@@ -24,18 +25,24 @@ from audit_lab.profile import SignalSettings
 from audit_lab.signals.novelty import session_tokens, surprises
 from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, tail_surprise
 
-OUTLIERS = ("new-access", "new-deed", "odd-numbers", "far-summary")
+OUTLIERS = ("new-access", "new-deed", "odd-sequence", "odd-numbers", "far-summary")
 VERSION = "1"
 # Bits at which strength reaches one half: an access is one or two facts, deeds add up over three.
-_HALF_BITS = {"new-access": 4.0, "new-deed": 8.0, "odd-numbers": 4.0, "far-summary": 4.0}
+_HALF_BITS = {"new-access": 4.0, "new-deed": 8.0, "odd-sequence": 4.0, "odd-numbers": 4.0, "far-summary": 4.0}
 # Below this nobody would call it an outlier, and the table stays small.
 _LEAST_STRENGTH = 0.1
-_DEEDS = 3
+# Deeds, quantities and actions that are named and counted.
+_MOST = 3
 _MAX_EVENTS = 50
-_NUMBERS = (
-    "n_events", "n_writes", "n_denied", "n_unauthenticated", "n_errors", "n_namespaces", "n_resources", "n_secrets",
-    "n_secret_lists", "n_exec", "n_rbac_writes",
-)
+# Quantities whose upper tail means something; those that the features frame has are used.
+_NUMBERS = {
+    "n_events": "events", "n_writes": "writes", "n_denied": "denials", "share_denied": "share denied", "n_errors": "errors",
+    "share_errors": "share of errors", "share_deletes": "share deleted", "n_namespaces": "namespaces", "n_resources": "kinds of resource",
+    "n_names": "objects", "n_actions": "distinct actions", "n_secrets": "secrets read by name", "n_secret_lists": "lists of secrets",
+    "n_exec": "runs in pods", "n_rbac_writes": "writes of roles", "n_cluster_wide": "lists cluster-wide", "n_agents": "clients",
+    "weight_denied": "sensitive requests denied",
+}
+_STEPS = "step_bits_max"
 
 
 class _Frame(NamedTuple):
@@ -66,7 +73,7 @@ def find_outliers(
     embeddings
         One row per session, in their order; without it the detector 'far-summary' is left out.
     features
-        `session_id` and numeric columns; without it the counts of `sessions` serve.
+        `session_id` and numeric columns (sessions.session_features); without it the counts of `sessions` serve.
 
     Returns
     -------
@@ -89,7 +96,11 @@ def find_outliers(
     frame = _Frame(sessions, groups, sessions["start"].dt.epoch("us").to_numpy(), sessions["end"].dt.epoch("us").to_numpy())
     if embeddings is not None:
         embeddings = embeddings[sessions["_order"].to_numpy()]
-    parts = [*_novelty(sessions, events, session_events), _numbers(frame, settings, features)]
+    placed = _features(sessions, features)
+    parts = [*_novelty(sessions, events, session_events), _numbers(frame, settings, placed)]
+    if _STEPS in placed.columns:
+        steps = placed[_STEPS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        parts.append(_frame(sessions, "odd-sequence", steps, ["sequence of actions unlike its peers"] * sessions.height))
     if embeddings is not None:
         parts.append(_summaries(frame, settings, embeddings))
     found = [_with_p_values(part, frame, settings) for part in parts]
@@ -150,7 +161,7 @@ def _new_deed(seen: pl.DataFrame) -> pl.DataFrame:
     top = (
         seen.filter((pl.col("channel") == "deed") & (pl.col("score") > 0))
         .sort("session_id", "score", "token", descending=[False, True, False])
-        .group_by("session_id", maintain_order=True).head(_DEEDS)
+        .group_by("session_id", maintain_order=True).head(_MOST)
     )
     words = {name: predicate.did for name, predicate in PREDICATES.items()}
     words |= {f"{name} denied": f"tried in vain to {predicate.does}" for name, predicate in PREDICATES.items()}
@@ -168,38 +179,47 @@ def _new_deed(seen: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame | None) -> pl.DataFrame:
-    """How much it did: the mean of the three features furthest up the tail of its peers, in bits."""
-    sessions = frame.sessions
+def _features(sessions: pl.DataFrame, features: pl.DataFrame | None) -> pl.DataFrame:
+    """The features of each session, in the order of `sessions`."""
     if features is None:
-        features = sessions.select("session_id", *_NUMBERS)
-    columns = [name for name, dtype in features.schema.items() if name != "session_id" and (dtype.is_numeric() or dtype == pl.Boolean)]
-    if "session_id" not in features.columns or not columns:
-        raise InputError("features need the column 'session_id' and at least one numeric column", "pass the frame of session_features")
-    placed = sessions.select("session_id").join(features, on="session_id", how="left", maintain_order="left")
-    values = placed.select(pl.col(columns).cast(pl.Float64)).fill_null(float("nan")).to_numpy()
-    bits, _ = tail_surprise(values, frame.groups, frame.start, frame.end, settings.min_peers)
+        return sessions.select(name for name in sessions.columns if name in _NUMBERS)
+    if "session_id" not in features.columns or not {*_NUMBERS, _STEPS} & set(features.columns):
+        raise InputError("features need the column 'session_id' and known quantities", "pass the frame of session_features")
+    return sessions.select("session_id").join(features, on="session_id", how="left", maintain_order="left").drop("session_id")
+
+
+def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) -> pl.DataFrame:
+    """How much it did: the mean of the three quantities furthest up the tail of its peers, in bits."""
+    columns = [name for name in features.columns if name in _NUMBERS]
+    if not columns:
+        return _frame(frame.sessions, "odd-numbers", np.full(frame.sessions.height, np.nan), [""] * frame.sessions.height)
+    values = features.select(pl.col(columns).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    bits = tail_surprise(values, frame.groups, frame.start, frame.end, settings.min_peers)
     filled = np.nan_to_num(bits)
-    order = np.argsort(-filled, axis=1, kind="stable")[:, :_DEEDS]
+    order = np.argsort(-filled, axis=1, kind="stable")[:, :_MOST]
     best = np.take_along_axis(filled, order, axis=1)
-    enough = ~np.isnan(bits).all(axis=1)
     names = [
-        "more than its peers: " + ", ".join(
-            columns[c].removeprefix("n_").replace("_", " ") for c, b in zip(row, row_bits, strict=True) if b >= 1)
+        "more than its peers: " + ", ".join(_NUMBERS[columns[c]] for c, b in zip(row, row_bits, strict=True) if b >= 1)
         for row, row_bits in zip(order, best, strict=True)
     ]
-    return _frame(sessions, "odd-numbers", np.where(enough, best.mean(axis=1), np.nan), names)
+    enough = ~np.isnan(bits).all(axis=1)
+    return _frame(frame.sessions, "odd-numbers", np.where(enough, best.mean(axis=1), np.nan), names)
 
 
 def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
-    """How it reads: mean distance to the nearest earlier peers."""
-    near = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
+    """How it reads: distance to the nearest session of its own past, or to the nearest peers where it has none."""
+    identity = pl.concat_str("cluster", "actor_kind", pl.col("user").fill_null(""), separator="/")
+    identities = frame.sessions.select(identity).to_series().to_list()
+    own = nearest_distance(embeddings, identities, frame.start, frame.end, 1)
+    peers = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
+    alone = np.isnan(own.distance)
     actions = frame.sessions["actions"].to_list()
-    reasons = [
-        "summary unlike earlier peers; nearest did: " + (", ".join((actions[nearest[0]] or [])[:_DEEDS]) if nearest else "nothing")
-        for nearest in near.nearest
-    ]
-    return _frame(frame.sessions, "far-summary", near.distance, reasons)
+    reasons = []
+    for index, is_alone in enumerate(alone):
+        whose, nearest = ("its peers", peers.nearest[index]) if is_alone else ("its own past", own.nearest[index])
+        did = ", ".join((actions[nearest[0]] or [])[:_MOST]) if nearest else "nothing"
+        reasons.append(f"summary unlike {whose}; nearest did: {did}")
+    return _frame(frame.sessions, "far-summary", np.where(alone, peers.distance, own.distance), reasons)
 
 
 def _frame(sessions: pl.DataFrame, detector: str, scores: npt.NDArray[np.float64], reasons: list[str]) -> pl.DataFrame:

@@ -97,7 +97,7 @@ def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], st
 
 def tail_surprise(
     features: Floats, groups: Sequence[str], start: Times, end: Times, min_peers: int
-) -> tuple[Floats, npt.NDArray[np.int64]]:
+) -> Floats:
     """Return how far up the tail of its earlier peers each session lies, per feature, in bits.
 
     The share of earlier peers with at least this value, as −log2 (Li et al., "ECOD: Unsupervised Outlier Detection Using
@@ -105,14 +105,11 @@ def tail_surprise(
 
     Returns
     -------
-    Bits (sessions × features, NaN where earlier peers are fewer than `min_peers` or the feature is missing), and the
-    number of earlier peers.
+    Bits, sessions × features; NaN where earlier peers are fewer than `min_peers` or the feature is missing.
     """
     bits = np.full(features.shape, np.nan)
-    peers = np.zeros(len(groups), dtype=np.int64)
     for members in _members(groups):
         order, counts = earlier(members, start, end)
-        peers[members] = counts
         for column in range(features.shape[1]):
             past = features[order, column]
             for session, known in zip(members, counts, strict=True):
@@ -121,7 +118,7 @@ def tail_surprise(
                 if known < min_peers or np.isnan(value):
                     continue
                 bits[session, column] = -np.log2((1 + np.sum(window >= value)) / (1 + len(window)))
-    return bits, peers
+    return bits
 
 
 def conformal_p_values(scores: Floats, groups: Sequence[str], start: Times, end: Times, min_peers: int) -> Conformal:

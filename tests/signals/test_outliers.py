@@ -114,7 +114,7 @@ def test_features_in_the_tail_of_peers_are_named():
     made = world(*[{}] * 30)
     features = pl.DataFrame({"session_id": made[0]["session_id"], "n_secrets": [i % 2 for i in range(29)] + [50], "n_events": [5] * 30})
     row = found(made, features=features).filter(pl.col("detector_id") == "odd-numbers").sort("strength").row(-1, named=True)
-    assert (row["session_id"], row["reason"]) == (last(made), "more than its peers: secrets")
+    assert (row["session_id"], row["reason"]) == (last(made), "more than its peers: secrets read by name")
     assert 0 < row["p_value"] <= 1 / 24
 
 
@@ -124,8 +124,24 @@ def test_a_summary_far_from_its_peers_is_found_and_its_p_value_has_a_resolution(
     vectors[-1] = [0, 1]
     signals = found(made, embeddings=vectors).filter(pl.col("detector_id") == "far-summary")
     assert signals["session_id"].to_list() == [last(made)]
-    # The first three sessions have too few neighbours to be scored: sixteen references are left.
-    assert signals["p_value"].item() == pytest.approx(1 / 17, abs=1e-6)
+    # The first session has no past to be compared with: eighteen references are left.
+    assert signals["p_value"].item() == pytest.approx(1 / 19, abs=1e-6)
+    assert signals["reason"].item() == "summary unlike its own past; nearest did: read pod"
+
+
+def test_who_has_no_past_is_compared_with_peers():
+    made = world(*[{"user": f"u{i}"} for i in range(20)])
+    vectors = np.tile(np.array([1, 0], dtype=np.float32), (20, 1))
+    vectors[-1] = [0, 1]
+    signals = found(made, embeddings=vectors).filter(pl.col("detector_id") == "far-summary")
+    assert signals["reason"].to_list() == ["summary unlike its peers; nearest did: read pod"]
+
+
+def test_a_step_that_peers_never_made_is_found():
+    made = world(*[{}] * 20)
+    features = pl.DataFrame({"session_id": made[0]["session_id"], "step_bits_max": [1.0 + i % 3 for i in range(19)] + [9.0]})
+    signals = found(made, features=features).filter(pl.col("detector_id") == "odd-sequence").sort("strength")
+    assert signals["session_id"][-1] == last(made)
 
 
 def test_too_few_peers_give_no_p_value_rather_than_a_guess():
@@ -147,7 +163,7 @@ def test_input_that_does_not_fit_is_refused_in_one_line():
     with pytest.raises(InputError, match="2 embeddings for 3 sessions"):
         found(made, embeddings=np.zeros((2, 4), dtype=np.float32))
     with pytest.raises(InputError, match="features need the column 'session_id'"):
-        found(made, features=pl.DataFrame({"session_id": ["x"]}))
+        found(made, features=pl.DataFrame({"session_id": ["x"], "unknown": [1]}))
 
 
 def test_no_sessions_no_signals():
@@ -186,7 +202,7 @@ def test_neighbours_are_the_nearest_of_earlier_time_only():
     start = np.arange(6, dtype=np.int64) * 10
     made = nearest_distance(vectors, ["g"] * 6, start, start + 5, 2)
     assert np.isnan(made.distance[:2]).all()
-    assert made.distance[2] == pytest.approx(1 - (np.cos(0.1) + np.cos(0.2)) / 2, abs=1e-6)
+    assert made.distance[2] == pytest.approx(1 - (np.cos(0.1) + np.cos(0.2)) / 2, abs=1e-5)
     assert made.nearest[4] == [1, 2] or made.nearest[4] == [1, 0]
     running = nearest_distance(vectors, ["g"] * 6, start, start + 1000, 2)
     assert np.isnan(running.distance).all()
@@ -207,11 +223,10 @@ def test_blocks_and_limits_change_nothing_but_memory(monkeypatch):
 def test_tails_are_shares_of_earlier_peers():
     values = np.array([[1.0], [2.0], [3.0], [2.0], [np.nan]])
     start = np.arange(5, dtype=np.int64)
-    bits, peers = tail_surprise(values, ["g"] * 5, start, start, 2)
+    bits = tail_surprise(values, ["g"] * 5, start, start, 2)
     assert np.isnan(bits[[0, 1, 4], 0]).all()
     assert bits[2, 0] == pytest.approx(math.log2(3))
     assert bits[3, 0] == pytest.approx(-math.log2(3 / 4))
-    assert peers.tolist() == [0, 1, 2, 3, 4]
 
 
 @settings(max_examples=30, deadline=None)
