@@ -68,6 +68,7 @@ class JudgeSettings(_Section):
     max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit")
     usd_per_million_in: float | None = Field(None, description="price of a million prompt tokens; null = unknown, cost stays null")
     usd_per_million_out: float | None = Field(None, description="price of a million answer tokens")
+    concurrency: int = Field(4, ge=1, le=64, description="calls to the endpoint at once")
     evidence_tokens: int = Field(900, ge=100, description="longest evidence pack, tokens")
 
 

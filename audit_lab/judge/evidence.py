@@ -23,8 +23,8 @@ from audit_lab.vocabulary import Pseudonyms, action_token
 # Changes whenever the queries or their words change: part of what identifies a verdict.
 EVIDENCE_VERSION = "1"
 QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *BACKGROUND_QUERIES)
-# The last line needs room, and so do the handles of a row (a range takes about six tokens).
-_CUT_TOKENS, _ROW_TOKENS, _HANDLE_TOKENS = 40, 4, 6
+# Room for the last line, which says what was cut, and for a row's number and line break.
+_CUT_TOKENS, _ROW_TOKENS = 45, 4
 
 
 def build_evidence(
@@ -101,19 +101,20 @@ def _with_known_namespaces(inside: pl.DataFrame, events: fact.Frame) -> pl.DataF
 
 def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
     """Cut the rows of one case to its budget, number its events, and say what was cut."""
-    shown = [row for row in rows if is_shown(row.text)]
+    shown = sorted((row for row in rows if is_shown(row.text)), key=lambda row: row.priority)
     withheld = len(rows) - len(shown)
-    costs = {id(row): _cost(row) for row in shown}
-    budget, kept = max_tokens - _CUT_TOKENS, []
-    for row in sorted(shown, key=lambda row: row.priority):
-        if costs[id(row)] <= budget:
-            budget -= costs[id(row)]
+    in_place = sorted(shown, key=lambda row: (row.place, row.priority))
+    numbers = number_events(row.event_ids for row in in_place)
+    costs = {id(row): count_tokens(_finish(row, numbers)) + _ROW_TOKENS for row in shown}
+    room = max_tokens if sum(costs.values()) <= max_tokens and not withheld else max_tokens - _CUT_TOKENS
+    kept = []
+    for row in shown:
+        if costs[id(row)] <= room:
+            room -= costs[id(row)]
             kept.append(row)
-    kept.sort(key=lambda row: (row.place, row.priority))
-    numbers = number_events(row.event_ids for row in kept)
-    finished = [row._replace(text=_finish(row, numbers)) for row in kept]
+    finished = _number(kept, max_tokens if len(kept) == len(shown) and not withheld else max_tokens - _CUT_TOKENS)
     lost = Counter(row.query_id for row in shown)
-    lost.subtract(row.query_id for row in kept)
+    lost.subtract(row.query_id for row in finished)
     parts = [f"{count} {query}" for query, count in sorted(lost.items()) if count > 0 and is_shown(query)]
     if parts:
         finished.append(Row(case_id, "cut", 999, 0, f"not shown, to keep this short: {', '.join(parts)} rows"))
@@ -122,10 +123,15 @@ def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
     return finished
 
 
-def _cost(row: Row) -> int:
-    said = claim_text(row.claim) if row.claim else ""
-    ranges = min(len(row.event_ids), 5) if row.query_id != "actions" else min(len(row.event_ids), 1)
-    return count_tokens(f"{row.text} {said}") + _ROW_TOKENS + _HANDLE_TOKENS * ranges
+def _number(kept: list[Row], max_tokens: int) -> list[Row]:
+    """Return the kept rows in place, with handles; the least telling go while the whole is too long after numbering anew."""
+    while True:
+        in_place = sorted(kept, key=lambda row: (row.place, row.priority))
+        numbers = number_events(row.event_ids for row in in_place)
+        finished = [row._replace(text=_finish(row, numbers)) for row in in_place]
+        if not kept or sum(count_tokens(row.text) + _ROW_TOKENS for row in finished) <= max_tokens:
+            return finished
+        kept = kept[:-1]
 
 
 def _finish(row: Row, numbers: dict[str, int]) -> str:

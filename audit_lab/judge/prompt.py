@@ -132,3 +132,16 @@ def digest_messages(messages: list[dict[str, str]], template: Template) -> str:
 def as_request(prompt: Prompt) -> dict[str, Any]:
     """Return a prompt as one JSON line of `--export-prompts`: `prompt_sha256, case_id, messages, schema`."""
     return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
+
+
+def render_prompt(evidence: pl.DataFrame) -> str:
+    """Return exactly what a model would be shown of one case: every message of its prompt, each under its role.
+
+    Parameters
+    ----------
+    evidence
+        Rows of table evidence of one case.
+    """
+    case_ids = evidence["case_id"].unique(maintain_order=True).to_list()[:1]
+    prompts = build_prompts(case_ids, evidence, load_template())
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages)

@@ -20,7 +20,8 @@ from audit_lab.vocabulary import Pseudonyms, action_group
 
 MAX_SESSIONS = 4
 MAX_ORDERS = 3
-_PAIR_GAP = 2
+# The beginning of a case is shown even where it is ordinary.
+_FIRST = 8
 
 
 class Facts(NamedTuple):
@@ -108,7 +109,7 @@ def _action_priority(item: dict[str, Any], place: int) -> int:
     surprising = item["w"] >= 2 or item["outcome"] in ("denied", "unauthenticated")
     dull = action_group(item["action"]) in ("leases", "events", "metrics", "discovery", "access_checks") and item["w"] == 0
     # Within a class earlier actions are kept longer: the beginning tells where a case comes from.
-    return (2 if surprising else 7 if dull else 4) * 100 + min(place, 99)
+    return (100 if item["w"] >= 3 else 150 if surprising else 600 if dull else 170 if place <= _FIRST else 300) + min(place, 99)
 
 
 def notable(facts: Facts) -> list[Row]:
@@ -127,13 +128,12 @@ def notable(facts: Facts) -> list[Row]:
             granted = predicate.category == "privilege" and item["n_succeeded"]
             said = claim("privilege", name) if granted else claim("count", name, item["n"])
             rows.append(Row(case_id, "notable", 300, priority, f"{did} {times}", item["event_ids"], said))
+        # The claim names the predicate: these lines need few words.
         ids = fresh.get((case_id, name), item["event_ids"])
         if item["new_for_actor"]:
-            text = f"new for this actor: {did} {times}"
-            rows.append(Row(case_id, "novelty", 400, priority + 20, text, ids, claim("novelty", name, scope="actor")))
+            rows.append(Row(case_id, "novelty", 400, priority + 20, "new for this actor", ids, claim("novelty", name, scope="actor")))
         if item["new_for_peers"] and predicate.weight:
-            text = f"no other identity of this kind did this before: {did}"
-            rows.append(Row(case_id, "novelty", 401, priority + 30, text, ids, claim("novelty", name, scope="peers")))
+            rows.append(Row(case_id, "novelty", 401, priority + 30, "new among its peers", ids, claim("novelty", name, scope="peers")))
     return rows
 
 
@@ -180,18 +180,17 @@ def order(facts: Facts) -> list[Row]:
     rows: list[Row] = []
     per_case: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for item in _specific(facts.counts):
-        if PREDICATES[item["predicate"]].weight >= _PAIR_GAP:
+        if PREDICATES[item["predicate"]].weight >= 2:
             per_case[item["case_id"]].append(item)
     for case_id, items in per_case.items():
         items.sort(key=lambda item: (item["first"], -PREDICATES[item["predicate"]].weight))
         pairs = [(a, b) for a, b in pairwise(items) if a["first"] < b["last"]]
         pairs.sort(key=lambda pair: -(PREDICATES[pair[0]["predicate"]].weight + PREDICATES[pair[1]["predicate"]].weight))
         for a, b in pairs[:MAX_ORDERS]:
-            first, then = PREDICATES[a["predicate"]], PREDICATES[b["predicate"]]
+            said = claim("order", a["predicate"], then=b["predicate"])
             wait = round((b["last"] - a["first"]).total_seconds())
             ids = list(dict.fromkeys([*a["event_ids"][:3], *b["last_ids"]]))
-            rows.append(Row(case_id, "order", 600, 180, f"first {first.does}, then {then.does} within {wait}s", ids,
-                            claim("order", first.name, then=then.name)))
+            rows.append(Row(case_id, "order", 600, 245, f"in this order, {wait}s apart", ids, said))
     return rows
 
 

@@ -87,7 +87,8 @@ class _Holding:
         mine = self._counts.filter(pl.col("predicate") == claim["predicate"])
         n = claim["n"] or 1
         if claim["kind"] == "reach":
-            return self._reach.filter(pl.col("predicate") == claim["predicate"], pl.col("scope") == claim["scope"], pl.col("n") >= n)
+            scope = claim["scope"] or ""
+            return self._reach.filter(pl.col("predicate") == claim["predicate"], pl.col("scope") == scope, pl.col("n") >= n)
         if claim["kind"] == "order":
             later = self._counts.filter(pl.col("predicate") == claim["then"]).select("session_id", pl.col("last").alias("later"))
             return mine.join(later, on="session_id").filter(pl.col("first") < pl.col("later"))

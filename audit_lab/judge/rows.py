@@ -16,7 +16,8 @@ from audit_lab.predicates import PREDICATES
 KINDS = ("count", "order", "novelty", "denial", "privilege", "reach")
 # What evidence says besides the vocabulary's words: predicate names, and the words of their phrases.
 EXTRA_WORDS = frozenset(
-    {*PREDICATES, *KINDS, "innocence", "rows", "nearest", "ten", "tried", "shares"}
+    {*PREDICATES, *KINDS, "innocence", "rows", "nearest", "ten", "tried", "shares", "apart", "among", "labelled"}
+    | {"notable", "denials", "linked", "facts"}
     | {word.strip(".,:;'()") for predicate in PREDICATES.values() for word in (predicate.does + " " + predicate.did).split()}
 )
 _HANDLES = re.compile(r"\be[1-9]\d*(-e[1-9]\d*)?\b")

@@ -1,0 +1,282 @@
+"""One call to an OpenAI-compatible endpoint, and everything that may go wrong with it, in a word each.
+
+Nothing is sent but the messages handed in. The key comes from the environment variable that the profile names, and is
+in no message, file or error. Redirects are not followed: a prompt goes where the profile says, or nowhere.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import importlib
+import json
+import os
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from audit_lab.errors import JudgeError, MissingExtraError
+from audit_lab.judge.rows import count_tokens
+from audit_lab.judge.schema import answer_schema
+from audit_lab.profile import JudgeSettings
+
+# A verdict is some hundred bytes; an endpoint that sends more than this is not answering the question.
+MAX_ANSWER_BYTES = 256 * 1024
+FORMATS = ("json_schema", "json_object", "text")
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_BODY_STATUS = (400, 422)
+
+
+class CallError(Exception):
+    """A call gave no answer: `name` is one word, `again` tells whether another try may help, `wait_s` how long to wait for it."""
+
+    def __init__(self, name: str, what: str, *, again: bool = False, wait_s: float | None = None, fatal: bool = False) -> None:
+        super().__init__(what)
+        self.name, self.again, self.wait_s, self.fatal = name, again, wait_s, fatal
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an endpoint answered: text and usage; `refused` in its words' place when the model declined or was cut short."""
+
+    text: str
+    model: str
+    tokens_in: int
+    tokens_out: int
+    latency_ms: float
+    refused: str | None = None
+
+
+class ChatClient:
+    """A client of one endpoint.
+
+    Parameters
+    ----------
+    settings
+        Section judge of the profile: endpoint, model, key variable, limits.
+
+    Raises
+    ------
+    MissingExtraError
+        When the package openai is not installed.
+    JudgeError
+        When the endpoint or the model is not named, or the URL holds a password.
+    """
+
+    def __init__(self, settings: JudgeSettings, connections: int = 4) -> None:
+        self.settings = settings
+        self.endpoint = check_endpoint(settings)
+        try:
+            openai = importlib.import_module("openai")
+        except ImportError:
+            raise MissingExtraError.for_extra("model judges", "llm") from None
+        self._openai = openai
+        # The HTTP package behind openai (httpx, later httpx2): its transport is where limits hold for every byte.
+        self._http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+        transport = _guard(self._http, self.endpoint, settings, connections)
+        self._client = openai.OpenAI(
+            api_key=os.environ.get(settings.api_key_env) or "none", base_url=settings.base_url, max_retries=0,
+            timeout=settings.timeout_s,
+            http_client=self._http.Client(transport=transport, follow_redirects=False, timeout=settings.timeout_s),
+        )
+        self._format, self._limit_name, self._temperature = 0, "max_tokens", True
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what shapes an answer besides prompt and model: part of the key under which it is kept."""
+        return {"temperature": 0, "max_output_tokens": self.settings.max_output_tokens}
+
+    def ask(self, messages: list[dict[str, str]]) -> Reply:
+        """Send one request and return the answer.
+
+        Raises
+        ------
+        CallError
+            When there is none.
+        """
+        started = time.monotonic()
+        try:
+            response = self._client.chat.completions.with_raw_response.create(**self._request(messages))
+            text = response.text
+        except self._openai.APIStatusError as error:
+            raise self._status_error(error) from None
+        except self._openai.APITimeoutError:
+            raise CallError("timeout", f"no answer within {self.settings.timeout_s:g} s", again=True) from None
+        except self._openai.APIConnectionError as error:
+            raise _connection_error(error) from None
+        except Exception as error:
+            raise _connection_error(error) from None
+        return self._reply(text() if callable(text) else text, messages, (time.monotonic() - started) * 1000)
+
+    def adapt(self) -> bool:
+        """Ask for less the next time, after an endpoint did not understand a request; False when nothing is left to leave out."""
+        if self._format + 1 < len(FORMATS):
+            self._format += 1
+            return True
+        return False
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _request(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self.settings.model, "messages": messages, self._limit_name: self.settings.max_output_tokens}
+        if self._temperature:
+            request["temperature"] = 0
+        if FORMATS[self._format] == "json_schema":
+            schema = {"name": "verdict", "strict": True, "schema": answer_schema()}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif FORMATS[self._format] == "json_object":
+            request["response_format"] = {"type": "json_object"}
+        return request
+
+    def _status_error(self, error: Any) -> CallError:
+        status = int(error.status_code)
+        wait_s = _retry_after(error.response.headers)
+        if status in _BODY_STATUS:
+            return self._adapted(json.dumps(error.body) if error.body else "") or CallError(
+                "bad_request", f"the endpoint does not understand the request ({status})")
+        if status >= 500 or status in (408, 409):
+            return CallError("server_error", f"the endpoint failed ({status})", again=True, wait_s=wait_s)
+        known = {
+            401: CallError("unauthorized", f"the endpoint does not accept the key in {self.settings.api_key_env} (401)", fatal=True),
+            403: CallError("unauthorized", f"the endpoint does not allow the key in {self.settings.api_key_env} (403)", fatal=True),
+            404: CallError("not_found", "the endpoint knows no such model or path (404)", fatal=True),
+            429: CallError("rate_limited", "the endpoint asks to slow down (429)", again=True, wait_s=wait_s),
+        }
+        return known.get(status, CallError("refused", f"the endpoint refused the request ({status})"))
+
+    def _adapted(self, said: str) -> CallError | None:
+        """Newer models of one provider take another name for the limit, or no temperature: try again their way."""
+        if "max_completion_tokens" in said and self._limit_name == "max_tokens":
+            self._limit_name = "max_completion_tokens"
+            return CallError("adapted", "the endpoint wants max_completion_tokens", again=True, wait_s=0)
+        if "temperature" in said and self._temperature:
+            self._temperature = False
+            return CallError("adapted", "the endpoint takes no temperature", again=True, wait_s=0)
+        return None
+
+    def _reply(self, text: str, messages: list[dict[str, str]], latency_ms: float) -> Reply:
+        try:
+            body = json.loads(text)
+            choice = body["choices"][0]
+            message = choice["message"]
+            content = message.get("content") or ""
+            usage = body.get("usage") or {}
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            choice = None
+        if choice is None or not isinstance(content, str):
+            raise CallError("not_an_answer", "the endpoint did not send a chat completion", again=True)
+        finish = choice.get("finish_reason")
+        refused = None
+        if message.get("refusal") or finish == "content_filter":
+            refused = "the model refused to answer"
+        elif finish == "length":
+            refused = f"the answer is longer than {self.settings.max_output_tokens} tokens"
+        sent = sum(count_tokens(message["content"]) for message in messages)
+        return Reply(
+            content, str(body.get("model") or self.settings.model)[:100], _count(usage, "prompt_tokens", sent),
+            _count(usage, "completion_tokens", count_tokens(content)), latency_ms, refused,
+        )
+
+
+def check_endpoint(settings: JudgeSettings) -> str:
+    """Return host and port of the profile's endpoint, without credentials.
+
+    Raises
+    ------
+    JudgeError
+        When endpoint or model are not named, or the URL cannot be used.
+    """
+    url = urllib.parse.urlsplit(settings.base_url)
+    try:
+        port = url.port
+    except ValueError:
+        port = -1
+    if url.scheme not in ("http", "https") or not url.hostname or port == -1:
+        raise JudgeError(f"judge.base_url is no endpoint: '{_without_password(settings.base_url)}'", "e.g. http://localhost:8000/v1")
+    if url.username or url.password:
+        raise JudgeError("judge.base_url holds a user or password", f"put the key into the environment variable {settings.api_key_env}")
+    if not settings.model:
+        raise JudgeError("judge.model names no model", "set it to a model that the endpoint serves")
+    return f"{url.hostname}:{port or (443 if url.scheme == 'https' else 80)}"
+
+
+def _without_password(url: str) -> str:
+    return url.rsplit("@", 1)[-1][:100]
+
+
+def _count(usage: Any, key: str, otherwise: int) -> int:
+    value = usage.get(key) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and 0 <= value < 100_000_000 else otherwise
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a number or a date."""
+    text = str(headers.get("retry-after") or "").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+class _LimitError(Exception):
+    """A response is too large or too slow; the message says which."""
+
+
+def _connection_error(error: BaseException) -> CallError:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, _LimitError):
+            too_large = "larger" in str(seen)
+            return CallError("too_large" if too_large else "timeout", str(seen), again=not too_large)
+        name = type(seen).__name__
+        if name in ("ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"):
+            return CallError("unreachable", "the endpoint cannot be reached", again=True)
+        if "Timeout" in name:
+            return CallError("timeout", "the endpoint answered too slowly", again=True)
+        seen = seen.__cause__ or seen.__context__
+    return CallError("cut", "the connection broke before the answer was complete", again=True)
+
+
+def _guard(http: Any, endpoint: str, settings: JudgeSettings, connections: int) -> Any:
+    """Return a transport that ends every response, of whatever status, at `MAX_ANSWER_BYTES` and at the profile's time limit."""
+
+    class Stream(http.SyncByteStream):
+        def __init__(self, inner: Any, deadline: float) -> None:
+            self._inner, self._deadline = inner, deadline
+
+        def __iter__(self) -> Iterator[bytes]:
+            n_bytes = 0
+            for chunk in self._inner:
+                n_bytes += len(chunk)
+                if n_bytes > MAX_ANSWER_BYTES:
+                    raise _LimitError(f"the answer is larger than {MAX_ANSWER_BYTES // 1024} KiB")
+                if time.monotonic() > self._deadline:
+                    raise _LimitError(f"the answer took longer than {settings.timeout_s:g} s")
+                yield chunk
+
+        def close(self) -> None:
+            self._inner.close()
+
+    class Transport(http.HTTPTransport):
+        def handle_request(self, request: Any) -> Any:
+            # An unpacked answer could be a thousand times what came over the wire.
+            request.headers["Accept-Encoding"] = "identity"
+            deadline = time.monotonic() + settings.timeout_s
+            response = super().handle_request(request)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                response.close()
+                raise _LimitError("the answer is packed, though none was asked for, and may be larger than allowed")
+            response.stream = Stream(response.stream, deadline)
+            return response
+
+    host = endpoint.rsplit(":", 1)[0]
+    scheme = urllib.parse.urlsplit(settings.base_url).scheme
+    proxy = None if host in _LOCAL or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    return Transport(proxy=proxy, limits=http.Limits(max_connections=connections, max_keepalive_connections=connections))

@@ -1,0 +1,138 @@
+"""candidates + evidence -> verdicts: which judge, and the one call that runs it.
+
+A judge is anything that turns (candidates, evidence, signals) into `JudgeTables` and says its name and version. A plain
+function will do: `judge_cases(..., judge=mine)` takes one that returns a frame with `case_id` and `score`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.errors import JudgeError
+from audit_lab.judge import baseline
+from audit_lab.judge.models import ModelJudge
+from audit_lab.judge.schema import Answer, Ground
+from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.profile import JudgeSettings
+
+
+class Judge(Protocol):
+    """What every judge offers."""
+
+    @property
+    def judge_id(self) -> str:
+        """Name, e.g. 'baseline'."""
+        ...
+
+    @property
+    def judge_version(self) -> str:
+        """What identifies its answers: digest of prompt, model and parameters."""
+        ...
+
+    def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
+        """Return one verdict per candidate, grounds unchecked, and the calls that left the machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionJudge:
+    """A judge made of a plain function of frames."""
+
+    judge_id: str
+    judge_version: str
+    function: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Any]
+
+    def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
+        """Run the function; a frame it returns is completed to table verdicts."""
+        made = self.function(candidates, evidence, signals)
+        return made if isinstance(made, JudgeTables) else JudgeTables(self._complete(made, candidates), egress_frame([]))
+
+    def _complete(self, made: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
+        if not isinstance(made, pl.DataFrame) or not {"case_id", "score"} <= set(made.columns):
+            raise JudgeError(f"judge '{self.judge_id}' returned no frame with case_id and score", "see docs/judge.md")
+        said = {item["case_id"]: item for item in made.iter_rows(named=True)}
+        rows = []
+        for case_id, floor in candidates.select("case_id", "floor").iter_rows():
+            item = said.get(case_id, {})
+            if item.get("score") is None:
+                why = item.get("abstain") or "the judge gave no score"
+                rows.append(verdict_row(case_id, self.judge_id, self.judge_version, abstain=why))
+                continue
+            answer = Answer(
+                score=item["score"], summary=item.get("summary") or "", grounds=[Ground(**ground) for ground in item.get("grounds") or []],
+                action=item.get("action"), checks=item.get("checks") or [],
+            )
+            rows.append(verdict_row(case_id, self.judge_id, self.judge_version, answer=answer, floor=floor))
+        return verdict_frame(rows)
+
+
+BASELINE = FunctionJudge(baseline.JUDGE_ID, baseline.VERSION, baseline.judge_baseline)
+
+
+def make_judge(settings: JudgeSettings, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Judge:
+    """Return the judge that a profile names.
+
+    Parameters
+    ----------
+    settings
+        Section judge of the profile.
+    folder
+        Where answers that were paid for are kept.
+    progress
+        Called with (cases done, cases).
+
+    Raises
+    ------
+    JudgeError, MissingExtraError
+        When the profile names no usable endpoint, or the package for it is not installed.
+    """
+    if settings.judge == "baseline":
+        return BASELINE
+    return ModelJudge(settings, folder, progress=progress)
+
+
+def judge_cases(
+    candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame, judge: Judge | Callable[..., Any] = BASELINE,
+) -> JudgeTables:
+    """Return the verdicts of a judge on all candidates, one each, in their order; grounds are unchecked.
+
+    Parameters
+    ----------
+    candidates, evidence, signals
+        Tables of those names.
+    judge
+        A judge, or a function `(candidates, evidence, signals) -> frame[case_id, score, (summary), (grounds), (action), (checks)]`.
+
+    Raises
+    ------
+    JudgeError
+        When not one case could be judged because of the judge's endpoint.
+    """
+    tables.check(candidates, "candidates")
+    tables.check(evidence, "evidence")
+    tables.check(signals, "signals")
+    if candidates.is_empty():
+        return JudgeTables(tables.empty("verdicts"), tables.empty("egress"))
+    chosen: Any = judge if hasattr(judge, "judge_version") else _named(judge)
+    made: JudgeTables = chosen(candidates, evidence, signals)
+    missing = set(candidates["case_id"]) - set(made.verdicts["case_id"])
+    if missing or made.verdicts["case_id"].is_duplicated().any():
+        raise JudgeError(f"judge '{chosen.judge_id}' gave no verdict, or two, on {max(len(missing), 1)} cases")
+    return JudgeTables(tables.check(made.verdicts, "verdicts"), tables.check(made.egress, "egress"))
+
+
+def _named(function: Callable[..., Any]) -> FunctionJudge:
+    name = getattr(function, "__name__", "judge")
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = name
+    return FunctionJudge(name, f"function-{hashlib.sha256(source.encode()).hexdigest()[:12]}", function)
