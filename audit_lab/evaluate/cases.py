@@ -1,0 +1,112 @@
+"""Case level: what a judge said of the cases it saw, how often it answered, and what that cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from audit_lab.evaluate.intervals import Rate, bootstrap_actors, wilson
+from audit_lab.evaluate.ranking import average_precision_rate
+
+
+@dataclass(frozen=True)
+class JudgeFigures:
+    """How well a judge did on the cases that it answered, and how it answered. Rates over cases resample actors."""
+
+    n_cases: int
+    n_answered: int
+    recall: Rate
+    fpr: Rate
+    precision: Rate
+    average_precision: Rate
+    answered_share: Rate
+    usable_share: Rate
+    grounded_share: float | None
+    tokens: int
+    cost_usd: float | None
+    cost_per_finding_usd: float | None
+    cost_reason: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {name: value.as_dict() if isinstance(value, Rate) else value for name, value in vars(self).items()}
+
+
+def case_truth(candidates: pl.DataFrame, sessions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Return what is known of each case.
+
+    Parameters
+    ----------
+    candidates, sessions, labels
+        Tables of these names.
+
+    Returns
+    -------
+    Frame, one row per case in order of case_id: case_id, actor (of its first session, with its cluster), class (malicious wins over
+    benign-but-suspicious over benign) and malicious.
+    """
+    strength = {"benign": 0, "benign-but-suspicious": 1, "malicious": 2}
+    names = {code: name for name, code in strength.items()}
+    known = (
+        labels.filter(pl.col("verdict").is_in(list(strength)) & pl.col("session_id").is_not_null())
+        .group_by("session_id").agg(code=pl.col("verdict").replace_strict(strength, return_dtype=pl.Int64).max())
+    )
+    members = candidates.select("case_id", session_id="session_ids").explode("session_id", empty_as_null=False)
+    actors = sessions.select("session_id", "start", actor=pl.col("cluster") + "\x1f" + pl.col("actor"))
+    return (
+        members.join(actors, on="session_id", how="inner")
+        .join(known, on="session_id", how="left").sort("case_id", "start", "session_id")
+        .group_by("case_id", maintain_order=True).agg(pl.col("actor").first(), code=pl.col("code").fill_null(0).max())
+        .with_columns(pl.col("code").replace_strict(names, return_dtype=pl.String).alias("class"))
+        .with_columns(malicious=pl.col("class") == "malicious")
+        .drop("code")
+    )
+
+
+def judge_figures(
+    truth: pl.DataFrame, verdicts: pl.DataFrame, threshold: float = 0.5, resamples: int = 1000, confidence: float = 0.95, seed: int = 7
+) -> JudgeFigures:
+    """Return the figures of one judge over the cases it was asked about.
+
+    Parameters
+    ----------
+    truth
+        Frame of `case_truth`.
+    verdicts
+        Table `verdicts` of one judge version; rows without a score were not answered.
+    threshold
+        Score from which a case counts as called malicious.
+    resamples, confidence, seed
+        Of the bootstrap over actors.
+
+    Returns
+    -------
+    JudgeFigures. Recall, false-positive rate and precision are over answered cases; what was not answered is in `answered_share`.
+    `usable_share` is over answered ones too; `grounded_share` the mean share of grounds that hold. Costs are null where no price is known.
+    """
+    asked = truth.join(verdicts, on="case_id", how="inner").sort("case_id")
+    answered = asked.filter(pl.col("score").is_not_null())
+    scores, malicious = answered["score"].to_numpy().astype(float), answered["malicious"].to_numpy().astype(bool)
+    draw = bootstrap_actors(answered["actor"].to_numpy(), resamples, confidence, seed)
+    flagged = scores >= threshold
+    cost = None if not asked.height or asked["cost_usd"].null_count() else float(asked["cost_usd"].sum())
+    found = int((flagged & malicious).sum())
+    reason = "no price is known for every call" if cost is None else None if found else "no malicious case was called so"
+    grounded = answered["grounded_share"].mean()
+    return JudgeFigures(
+        n_cases=asked.height,
+        n_answered=answered.height,
+        recall=draw.rate(flagged, malicious, "malicious cases"),
+        fpr=draw.rate(flagged, ~malicious, "cases that are not malicious"),
+        precision=draw.rate(malicious, flagged, "cases called malicious"),
+        average_precision=average_precision_rate(malicious, scores, draw, "malicious cases"),
+        answered_share=wilson(answered.height, asked.height, confidence, "cases"),
+        usable_share=wilson(int(answered["usable"].sum()), answered.height, confidence, "answered cases"),
+        grounded_share=float(grounded) if isinstance(grounded, int | float) else None,
+        tokens=int(asked["tokens_in"].sum()) + int(asked["tokens_out"].sum()),
+        cost_usd=cost,
+        cost_per_finding_usd=cost / found if cost is not None and found else None,
+        cost_reason=reason,
+    )
