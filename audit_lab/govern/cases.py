@@ -60,6 +60,11 @@ class Case:
         """The session that names the case: its first."""
         return self.sessions[0] if self.sessions else {}
 
+    @property
+    def reason(self) -> str:
+        """The first and strongest part of why it is here; the other parts stand among its signals."""
+        return self.why.split(" | ", 1)[0]
+
 
 def case_scores(data: ReportInput) -> pl.DataFrame:
     """Return case_id, score, judged, flagged for every candidate: the best usable verdict's score, else the fused one.

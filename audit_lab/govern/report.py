@@ -16,11 +16,11 @@ import polars as pl
 from markupsafe import Markup
 
 from audit_lab.errors import InputError
-from audit_lab.govern import charts, numbers, palette, summary
+from audit_lab.govern import numbers, palette, pictures, summary
 from audit_lab.govern.cases import Case, build_cases
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes
-from audit_lab.govern.svg import chart_svg
+from audit_lab.govern.svg import picture_svg
 from audit_lab.govern.visible import visible, visible_markup
 from audit_lab.govern.words import check_language, translate
 
@@ -29,6 +29,7 @@ TIMELINE_ACTORS = 24  # rows of the timeline; more do not fit a page
 TIMELINE_SESSIONS = 3000  # bars of the timeline; the longest are kept
 ARCHIVES_SHOWN = 60  # rows of the ledger; archives that do not balance are always shown
 KEYS_SHOWN = 40
+RULES_SHOWN = 5  # of a case in full; the others by name
 
 
 def write_report(data: ReportInput, path: str | Path) -> Path:
@@ -111,6 +112,7 @@ def render_report(data: ReportInput) -> str:
             malicious=malicious,
             lookalikes=lookalikes,
             reasons=REASONS,
+        rules_shown=RULES_SHOWN,
             charts=_charts(data, cases, bars, bands),
             timeline_actors=bars["actor"].n_unique(),
             timeline_left_out=left_out,
@@ -229,26 +231,26 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
     details, evaluation = data.details or {}, data.evaluation or {}
     drawn: dict[str, Any] = {}
     if bars.height:
-        drawn["timeline"] = charts.timeline(bars, bands, data.lang)
+        drawn["timeline"] = pictures.timeline(bars, bands, data.lang)
     histogram = details.get("histogram")
     if histogram is not None and histogram.filter(pl.col("scorer") == "all").height:
-        drawn["histogram"] = charts.score_histogram(histogram.filter(pl.col("scorer") == "all"), data.threshold, data.lang)
+        drawn["histogram"] = pictures.score_histogram(histogram.filter(pl.col("scorer") == "all"), data.threshold, data.lang)
     elif cases:
         rows = pl.DataFrame({"class": [_class(case) for case in cases], "score": [case.score for case in cases]})
-        drawn["histogram"] = charts.score_histogram(rows, data.threshold, data.lang)
+        drawn["histogram"] = pictures.score_histogram(rows, data.threshold, data.lang)
     curve = details.get("precision_recall")
     if curve is not None and curve.height:
         sessions = evaluation.get("sessions") or {}
         share = sessions["malicious"] / sessions["n"] if sessions.get("n") else None
-        drawn["precision_recall"] = charts.precision_recall(curve, charts.working_points(curve, data.threshold), data.lang, share)
+        drawn["precision_recall"] = pictures.precision_recall(curve, pictures.working_points(curve, data.threshold), data.lang, share)
     if any(point["found"] is not None for points in (evaluation.get("curve") or {}).values() for point in points):
-        drawn["incidents"] = charts.incident_curve(evaluation["curve"], data.lang)
+        drawn["incidents"] = pictures.incident_curve(evaluation["curve"], data.lang)
     names = ("timeline", "histogram", "precision_recall", "incidents")
-    return {name: chart_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
+    return {name: picture_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
 
 
 def _class(case: Case) -> str:
-    return case.label if case.label in charts.CLASSES else "benign"
+    return case.label if case.label in pictures.CLASSES else "benign"
 
 
 def _shares(evaluation: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""Altair charts as inline SVG: offline, the same bytes every time, and nothing in them but shapes and text.
+"""Vega-Lite pictures as inline SVG: offline, the same bytes every time, and nothing in them but shapes and text.
 
 Colours are written as the light palette; the page's style sheet turns each of them into the dark one, so a
 chart follows the reader's colour scheme without a script.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import altair as alt
 import vl_convert
 from markupsafe import Markup
 
 from audit_lab.errors import ContractError
 from audit_lab.govern.visible import clean
 
+VEGA_LITE = "6.1"
 # What the converter may write. Anything else (script, foreignObject, image, a, use …) is refused.
 ELEMENTS = frozenset({"svg", "g", "path", "rect", "line", "circle", "text", "tspan", "defs", "clipPath", "title"})
 _TAG = re.compile(r"<\s*/?\s*([^\s/>]+)([^>]*)")
@@ -24,13 +24,13 @@ _CLIP_ID = re.compile(r'(\sid="|="url\(#)((?:clip|gradient)\w*)')
 _HEAD = re.compile(r"^<svg [^>]*>")
 
 
-def chart_svg(chart: alt.TopLevelMixin, name: str) -> Markup:
-    """Return the chart as an `<svg>` element for HTML.
+def picture_svg(spec: dict[str, Any], name: str) -> Markup:
+    """Return a picture as an `<svg>` element for HTML.
 
     Parameters
     ----------
-    chart
-        Any Altair chart with its data inside; a data URL is refused (no network).
+    spec
+        Vega-Lite specification with its data inside; a data URL is refused (no network).
     name
         Unique within the page; keeps the ids of two charts apart.
 
@@ -39,8 +39,7 @@ def chart_svg(chart: alt.TopLevelMixin, name: str) -> Markup:
     ContractError
         When the picture holds anything but shapes and text.
     """
-    specification: dict[str, Any] = clean(chart.to_dict())
-    text = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
+    text = vl_convert.vegalite_to_svg(clean(spec), vl_version=VEGA_LITE, allowed_base_urls=[])
     text = _renumber(text, name)
     check_svg(text)
     head = _HEAD.match(text)

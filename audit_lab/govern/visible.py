@@ -36,7 +36,7 @@ def visible(value: Any, limit: int | None = None) -> str:
     >>> visible("pod\\u202egnp.exe\\x1b[31m")
     'pod⟦U+202E⟧gnp.exe␛[31m'
     >>> visible("abcdef", limit=3)
-    'abc… (+3 characters)'
+    'abc… (+3)'
     """
     return "".join(text for text, _ in _pieces(value, limit))
 
@@ -44,8 +44,8 @@ def visible(value: Any, limit: int | None = None) -> str:
 def visible_markup(value: Any, limit: int | None = None) -> Markup:
     """Return the same for HTML: escaped, its marks in `<span class="hid">`, long names breakable after ':' and '/'."""
     parts = []
-    for text, is_mark in _pieces(value, limit):
-        parts.append(Markup('<span class="hid">{}</span>').format(text) if is_mark else _breakable(escape(text)))
+    for text, kind in _pieces(value, limit):
+        parts.append(Markup('<span class="{}">{}</span>').format(kind, text) if kind else _breakable(escape(text)))
     return Markup("").join(parts)
 
 
@@ -64,27 +64,28 @@ def clean(value: Any) -> Any:
     return value
 
 
-def _pieces(value: Any, limit: int | None) -> list[tuple[str, bool]]:
+def _pieces(value: Any, limit: int | None) -> list[tuple[str, str]]:
+    """Return the pieces of a text with their kind: '' as it is, 'hid' a mark for a hidden character, 'cut' what was left out."""
     if value is None:
         return []
     text = str(value)
     cut = 0 if limit is None or len(text) <= limit else len(text) - limit
-    if text.isascii() and text.isprintable() and not cut:
-        return [(text, False)]
-    pieces: list[tuple[str, bool]] = []
-    marks = 0
-    for character in text[: len(text) - cut]:
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        shown = _mark(character, marks)
-        if shown is not None:
-            pieces.append((shown, True))
-        elif pieces and not pieces[-1][1]:
-            pieces[-1] = (pieces[-1][0] + character, False)
-        else:
-            pieces.append((character, False))
-    if cut:
-        pieces.append((f"… (+{cut:,} characters)", True))
-    return pieces
+    kept = text[: len(text) - cut]
+    pieces: list[tuple[str, str]] = []
+    if kept.isascii() and kept.isprintable():
+        pieces.append((kept, ""))
+    else:
+        marks = 0
+        for character in kept:
+            marks = marks + 1 if unicodedata.combining(character) else 0
+            shown = _mark(character, marks)
+            if shown is not None:
+                pieces.append((shown, "hid"))
+            elif pieces and not pieces[-1][1]:
+                pieces[-1] = (pieces[-1][0] + character, "")
+            else:
+                pieces.append((character, ""))
+    return [*pieces, (f"… (+{cut:,})", "cut")] if cut else pieces
 
 
 def _mark(character: str, marks: int) -> str | None:

@@ -14,8 +14,8 @@ from audit_lab import govern
 from audit_lab.classes import ACTOR_KINDS, SOURCE_CLASSES
 from audit_lab.errors import InputError
 from audit_lab.govern.cases import SEVERITIES
-from audit_lab.govern.charts import CLASSES
 from audit_lab.govern.outcomes import REASONS
+from audit_lab.govern.pictures import CLASSES
 from audit_lab.govern.report import render_report
 from audit_lab.govern.summary import SCORER_NAMES
 from audit_lab.govern.words import check_language, korean, translate
