@@ -1,12 +1,10 @@
 """The judge without a language model: transparent, offline, and the yardstick that a model must beat.
 
-Its score is read off the signals. Each signal counts by how sure its kind is (`WEIGHTS`) times its strength; the
-strongest counts fully, each further one half as much as the one before:
+    score = max(fused score of the case, highest floor of its rules)
 
-    score = max(floor, 1 − Π (1 − w_i · strength_i · ½^i)),  signals in falling order of w · strength, i = 0, 1, 2 …
-
-So more or stronger signals never lower it, and no score is below a rule's floor. Grounds are the weightiest claims
-of the evidence pack, which are true by construction and cite their events.
+The fused score comes from the signals alone (signals/fusion.py says how) and never falls when a signal is added or grows
+stronger. So what a model is worth is what it adds to the signals. Grounds are the weightiest claims of the evidence pack,
+which are true by construction and cite their events; summary, checks and action are templates.
 """
 
 from __future__ import annotations
@@ -23,10 +21,7 @@ from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, v
 from audit_lab.predicates import PREDICATES
 
 JUDGE_ID = "baseline"
-VERSION = f"baseline-1.{EVIDENCE_VERSION}"
-# How far one signal of full strength goes alone: a judgement of ours, in the order of Sigma's levels; not fitted.
-WEIGHTS = {"informational": 0.05, "low": 0.15, "medium": 0.4, "high": 0.65, "critical": 0.9, "outlier": 0.4, "custom": 0.4}
-DECAY = 0.5
+VERSION = f"baseline-2.{EVIDENCE_VERSION}"
 MAX_CITED = 20
 # Score from which an action is proposed; a person decides.
 _STEPS = ((0.8, "escalate"), (0.5, "review"), (0.3, "ask_owner"), (0.1, "watch"), (0.0, "close"))
@@ -47,19 +42,6 @@ _CHECKS_OF = {
 }
 
 
-def combine_signals(strengths: list[tuple[str, float]]) -> float:
-    """Return the score of signals, each (severity or kind, strength); see the module's formula.
-
-    >>> combine_signals([("high", 1.0)]), round(combine_signals([("high", 1.0), ("medium", 0.5)]), 3)
-    (0.65, 0.685)
-    """
-    weighted = sorted((WEIGHTS.get(kind, 0.0) * min(max(strength, 0.0), 1.0) for kind, strength in strengths), reverse=True)
-    rest = 1.0
-    for place, value in enumerate(weighted):
-        rest *= 1 - value * DECAY**place
-    return 1 - rest
-
-
 def judge_baseline(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
     """Return a verdict per candidate without asking any model; egress stays empty.
 
@@ -68,31 +50,29 @@ def judge_baseline(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl
     candidates, evidence, signals
         Tables of those names.
     """
-    per_session: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    per_session: dict[str, list[str]] = defaultdict(list)
     floors: dict[str, float] = defaultdict(float)
-    for item in signals.select("session_id", "kind", "severity", "strength", "floor").iter_rows(named=True):
-        kind = item["kind"] if item["kind"] in WEIGHTS else item["severity"] or "medium"
-        per_session[item["session_id"]].append((kind, item["strength"]))
-        floors[item["session_id"]] = max(floors[item["session_id"]], item["floor"] or 0.0)
+    for session_id, kind, floor in signals.select("session_id", "kind", "floor").iter_rows():
+        per_session[session_id].append(kind)
+        floors[session_id] = max(floors[session_id], floor or 0.0)
     claims: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for item in evidence.drop_nulls("claim").select("case_id", "event_ids", "claim").iter_rows(named=True):
         claims[item["case_id"]].append(item)
     rows = []
     for case in candidates.iter_rows(named=True):
-        said = [signal for session in case["session_ids"] for signal in per_session[session]]
+        kinds = [kind for session in case["session_ids"] for kind in per_session[session]]
         floor = max([case["floor"] or 0.0, *(floors[session] for session in case["session_ids"])])
-        answer = _answer(said, floor, claims[case["case_id"]])
+        answer = _answer(case["score"], floor, kinds, claims[case["case_id"]])
         rows.append(verdict_row(case["case_id"], JUDGE_ID, VERSION, answer=answer, floor=floor, summary_by="template"))
     return JudgeTables(verdict_frame(rows), egress_frame([]))
 
 
-def _answer(said: list[tuple[str, float]], floor: float, claims: list[dict[str, Any]]) -> Answer:
-    score = combine_signals(said)
+def _answer(score: float, floor: float, kinds: list[str], claims: list[dict[str, Any]]) -> Answer:
     grounds = choose_grounds(claims)
-    n_outliers = sum(kind in ("outlier", "custom") for kind, _ in said)
+    n_rules = sum(kind in ("rule", "correlation") for kind in kinds)
     weightiest = f" {english(grounds[0].claim.model_dump())}" if grounds else ""
     raised = f"; a rule's floor of {floor:.2f} stands" if floor > score else ""
-    rules, others = _plural(len(said) - n_outliers, "rule hit"), _plural(n_outliers, "outlier signal")
+    rules, others = _plural(n_rules, "rule hit"), _plural(len(kinds) - n_rules, "other signal")
     return Answer(
         score=score, grounds=grounds, checks=checks_for(grounds),
         action=next(action for line, action in _STEPS if max(score, floor) >= line),
