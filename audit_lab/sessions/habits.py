@@ -80,11 +80,11 @@ def clock_distance(sessions: pl.DataFrame, half_life_s: float = HALF_LIFE_S) -> 
     who = sessions.select("session_id", *USER, time=pl.col("start"), angle=angle)
     sums = {
         name: count_past(who.with_columns(weight=weight), who, USER, half_life_s)
-        for name, weight in (("_cos", pl.col("angle").cos()), ("_sin", pl.col("angle").sin()), ("_n", pl.lit(1.0)))
+        for name, weight in (("_cos", pl.col("angle").cos()), ("_sin", pl.col("angle").sin()), ("_weight", pl.lit(1.0)))
     }
     first = who.group_by(USER).agg(first=pl.col("time").min())
-    rows = who.with_columns(**sums).join(first, on=USER, how="left", nulls_equal=True, maintain_order="left")
-    concentration = (pl.col("_cos") ** 2 + pl.col("_sin") ** 2).sqrt() / pl.col("_n")
+    rows = who.with_columns(**sums, _n=count_past(who, who, USER)).join(first, on=USER, how="left", nulls_equal=True, maintain_order="left")
+    concentration = (pl.col("_cos") ** 2 + pl.col("_sin") ** 2).sqrt() / pl.col("_weight")
     off = pl.arctan2("_sin", "_cos") - pl.col("angle")
     known = (pl.col("_n") >= MIN_CLOCK_SESSIONS) & (pl.col("time") - pl.col("first") >= pl.duration(seconds=MIN_CLOCK_DAYS * _DAY_S))
     return rows.select("session_id", clock_distance=pl.when(known).then(concentration * (1 - off.cos()) / 2))

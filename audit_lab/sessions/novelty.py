@@ -50,7 +50,7 @@ def count_past(occurrences: pl.DataFrame, queries: pl.DataFrame, keys: Sequence[
 
 
 def rarity(
-    shown: pl.DataFrame, sessions: pl.DataFrame, item: str, circle: Sequence[str], half_life_s: float = HALF_LIFE_S
+    shown: pl.DataFrame, sessions: pl.DataFrame, item: str, circle: Sequence[str], half_life_s: float | None = HALF_LIFE_S
 ) -> pl.DataFrame:
     """Say how unusual each thing that a session shows is: for its user, and among the user's peers.
 

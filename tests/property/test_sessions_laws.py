@@ -12,6 +12,7 @@ from audit_lab import tables
 from audit_lab.hashing import short_id
 from audit_lab.profile import Profile, SessionSettings
 from audit_lab.sessions import build_sessions, split_sessions
+from audit_lab.sessions.late import late_changes, rewrite_sessions
 
 EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
 ROWS = st.lists(
@@ -145,3 +146,30 @@ def action_of(row: dict) -> tuple:
     if row["resource"] is None:
         return ("call", bool(row["impersonated_user"]))
     return (row["verb"], row["resource"], many, bool(row["impersonated_user"]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(ROWS, SETTINGS, st.data())
+def test_late_events_rewrite_only_what_they_touch(rows, wanted, data):
+    events = make_events(rows)
+    late_rows = data.draw(st.sets(st.integers(0, events.height - 1), min_size=1, max_size=3))
+    late = events[sorted(late_rows)]
+    on_time = events.filter(~pl.col("event_id").is_in(late["event_id"].implode()))
+    profile = Profile(sessions=wanted)
+    before, after = build_sessions(on_time, profile), build_sessions(events, profile)
+    changes = late_changes(before.sessions, late, wanted)
+    change = dict(changes.iter_rows())
+    # Only what is near a late event may change its id or its events …
+    held_before, held_after = members(before.session_events), members(after.session_events)
+    for session, held in held_before.items():
+        if change.get(session) != "rewrite":
+            assert held_after.get(session) == held
+    # … and what is not called stale either has not changed at all.
+    untouched = before.sessions.filter(~pl.col("session_id").is_in(list(change)))
+    assert after.sessions.filter(pl.col("session_id").is_in(untouched["session_id"].implode())).equals(untouched)
+    rewritten = rewrite_sessions(before.session_events, on_time, late, changes, wanted)
+    assert members(rewritten) == held_after
+
+
+def members(session_events: pl.DataFrame) -> dict[str, list[str]]:
+    return {name: sorted(part["event_id"]) for (name,), part in session_events.partition_by("session_id", as_dict=True).items()}
