@@ -132,13 +132,15 @@ def _new_access(seen: pl.DataFrame) -> pl.DataFrame:
     sides = best.group_by("session_id", maintain_order=True).agg(
         pl.col("own_sessions").first(), pl.col("newcomer_bits").first(),
         place=pl.col("score").filter(channel.is_in(["source", "source_class"])).max().fill_null(0.0),
+        group=pl.col("score").filter(channel == "source_class").max().fill_null(0.0),
         client=pl.col("score").filter(channel == "client").max().fill_null(0.0),
         source_class=pl.col("token").filter(channel == "source_class").first(),
         family=pl.col("token").filter(channel == "client").first(),
         ids=pl.col("event_ids").filter(pl.col("score") >= 1.0).head(2).list.explode(keep_nulls=False, empty_as_null=False),
     )
     known = pl.col("own_sessions") > 0
-    bits = pl.when(known).then(pl.col("place") + pl.col("client")).otherwise("newcomer_bits")
+    # A newcomer has no habits: only the class of its source can be told from its peers' without guessing.
+    bits = pl.when(known).then(pl.col("place") + pl.col("client")).otherwise(pl.max_horizontal("newcomer_bits", "group"))
     shown_class = pl.when(pl.col("source_class").is_in(SOURCE_CLASSES)).then("source_class").otherwise(pl.lit("named-range"))
     old = pl.format(
         "known from {} earlier sessions, now {}", "own_sessions",
@@ -151,7 +153,9 @@ def _new_access(seen: pl.DataFrame) -> pl.DataFrame:
     )
     return sides.select(
         "session_id", pl.lit("new-access").alias("detector_id"), score=bits,
-        reason=pl.when(known).then(old).otherwise(pl.lit("identity never seen before, while newcomers are rare among its peers")),
+        reason=pl.when(known).then(old).when(pl.col("newcomer_bits") >= pl.col("group"))
+        .then(pl.lit("identity never seen before, while newcomers are rare among its peers"))
+        .otherwise(pl.format("identity never seen before, from a source unusual among its peers ({})", shown_class)),
         event_ids=pl.col("ids").list.unique(maintain_order=True),
     )
 
