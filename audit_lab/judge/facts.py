@@ -39,7 +39,7 @@ def case_events(candidates: pl.DataFrame, session_events: Frame, events: Frame, 
     return (
         events.lazy().select(columns).join(inside, on="event_id", how="inner")
         .with_columns((DENIED | UNAUTHENTICATED).alias("denied"), SUCCEEDED.alias("succeeded"))
-        .unique(["case_id", "event_id"]).sort("case_id", "time", "event_id").collect()
+        .sort("case_id", "time", "event_id").collect()
     )
 
 
