@@ -19,8 +19,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from audit_lab.archive import blind_spots, find_archives, ingest_archives, ledger, read_original, volume
-    from audit_lab.errors import AuditLabError, ContractError, InputError, JudgeError, LabError, LedgerError, MissingExtraError, ProfileError
+    from audit_lab.archive import blind_spots, find_archives, ingest_archives, make_ledger, read_original, volume
+    from audit_lab.errors import (
+        AuditLabError,
+        ContractError,
+        InputError,
+        JudgeError,
+        LabError,
+        LedgerError,
+        MissingExtraError,
+        ProfileError,
+    )
     from audit_lab.evaluate import Evaluation
     from audit_lab.govern import ReportInput, write_report
     from audit_lab.judge import Judge, build_evidence, judge_cases, verify_verdicts
@@ -36,7 +45,7 @@ _HOME = {
     "lab": ("Lab",),
     "profile": ("Profile", "load_profile"),
     "store": ("Store",),
-    "archive": ("find_archives", "ingest_archives", "ledger", "blind_spots", "volume", "read_original"),
+    "archive": ("find_archives", "ingest_archives", "make_ledger", "blind_spots", "volume", "read_original"),
     "sessions": ("build_sessions", "session_features"),
     "signals": ("load_rules", "run_rules", "embed_summaries", "find_outliers", "run_detectors", "rank_cases"),
     "pipeline": ("DEFAULT_DETECTORS",),
@@ -52,7 +61,7 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of the flow
     "Lab", "Profile", "load_profile", "Store",
-    "find_archives", "ingest_archives", "ledger", "blind_spots", "volume", "read_original",
+    "find_archives", "ingest_archives", "make_ledger", "blind_spots", "volume", "read_original",
     "build_sessions", "session_features",
     "load_rules", "run_rules", "embed_summaries", "find_outliers", "run_detectors", "rank_cases", "DEFAULT_DETECTORS",
     "Judge", "build_evidence", "judge_cases", "verify_verdicts",

@@ -134,7 +134,8 @@ def label(
     """Label sessions from an incident file."""
     labels = Lab(lab, profile).label(file)
     counts = dict(labels.unique("session_id")["verdict"].value_counts().iter_rows())
-    out.print(", ".join(f"{n} sessions {verdict}" for verdict, n in sorted(counts.items())) or "no session holds an event of these incidents")
+    said = ", ".join(f"{n} sessions {verdict}" for verdict, n in sorted(counts.items()))
+    out.print(said or "no session holds an event of these incidents")
 
 
 @app.command()
@@ -305,19 +306,22 @@ def _print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
 def _print_case(found: dict[str, Any]) -> None:
     case = found["case"]
     if case:
-        out.print(f"[bold]{case['case_id']}[/]  rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}: {escape(case['why'])}")
+        place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
+        out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
     for session in found["sessions"].iter_rows(named=True):
         out.print(f"\n[bold]{session['session_id']}[/]  {escape(_visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
                   f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {session['n_events']} events")
         out.print(f"  {escape(session['summary'])}", soft_wrap=True)
     for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
-        out.print(f"  • {signal['kind']} {escape(signal['detector_id'])} ({signal['strength']:.2f}): {escape(signal['reason'])}", soft_wrap=True)
+        line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
+        out.print(escape(line), soft_wrap=True)
     for verdict in found["verdicts"].iter_rows(named=True):
         score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
         out.print(f"\n[bold]judge {verdict['judge_id']}[/]: {score}, {verdict['action'] or 'no action'}")
         for ground in verdict["grounds"]:
             mark = "[green]✓[/]" if ground["holds"] else "[red]✗[/]"
-            out.print(f"  {mark} {escape(ground['sentence'] or '')}{escape(' — ' + ground['wrong']) if ground['wrong'] else ''}", soft_wrap=True)
+            wrong = f" — {ground['wrong']}" if ground["wrong"] else ""
+            out.print(f"  {mark} {escape((ground['sentence'] or '') + wrong)}", soft_wrap=True)
         for check in verdict["checks"]:
             out.print(f"  □ {escape(check)}", soft_wrap=True)
     columns = ["time", "verb", "resource", "subresource", "namespace", "name", "status", "source_ip", "user_agent", "event_id"]

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 
 from audit_lab import __version__, duck, tables
-from audit_lab.archive import IngestResult, blind_spots, ingest_archives, ledger, read_original, require_balance, volume
+from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, read_original, require_balance, volume
 from audit_lab.errors import InputError, LabError
 from audit_lab.judge import Judge, render_prompt
 from audit_lab.pipeline import DEFAULT_DETECTORS, Run, code_digest, run_stages, stale_stages
@@ -20,7 +20,6 @@ from audit_lab.profile import Profile, load_profile
 from audit_lab.review import label_sessions, read_incidents
 from audit_lab.signals import Detector
 from audit_lab.store import Store
-
 
 if TYPE_CHECKING:
     from audit_lab.evaluate import Evaluation
@@ -120,11 +119,10 @@ class Lab:
         self._need("verdicts")
         if self.store.rows("incidents") == 0:
             raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
+        read = self.store.read
         result = evaluate(
-            *(self.store.read(name) for name in ("sessions", "session_events")),
-            self.store.scan("events").select("event_id", "time").collect(),
-            *(self.store.read(name) for name in ("incidents", "labels", "scores", "candidates", "verdicts")),
-            settings=self.profile.evaluate, split=split,
+            read("sessions"), read("session_events"), self.store.scan("events").select("event_id", "time").collect(), read("incidents"),
+            read("labels"), read("scores"), read("candidates"), read("verdicts"), self.profile.evaluate, split=split,
         )
         with self.store.writing():
             self.store.replace("metrics", result.metrics, result.evaluation_id)
@@ -188,7 +186,7 @@ class Lab:
 
     def ledger(self) -> pl.DataFrame:
         """Return the account of every archive (law 3); column `balanced` says whether it balances."""
-        return ledger(
+        return make_ledger(
             self.store.read("archives"),
             self.store.scan("events").select("archive_id").collect(),
             self.store.scan("quarantine").select("archive_id").collect(),
@@ -214,7 +212,8 @@ class Lab:
         found = [item for item in [*candidates["case_id"], *sessions["session_id"]] if item.startswith(case_or_session)]
         if len(found) != 1:
             some = ", ".join(candidates["case_id"].head(3)) or "none yet; audit-lab run"
-            raise InputError(f"{'no' if not found else 'more than one'} case or session '{case_or_session}'", f"cases are, for example: {some}")
+            many = "more than one" if found else "no"
+            raise InputError(f"{many} case or session '{case_or_session}'", f"cases are, for example: {some}")
         chosen = found[0]
         row = candidates.filter((pl.col("case_id") == chosen) | pl.col("session_ids").list.contains(chosen))
         members = row["session_ids"][0].to_list() if row.height else [chosen]
@@ -254,7 +253,8 @@ class Lab:
     def summary(self) -> dict[str, Any]:
         """Return the flow as numbers: rows of each table, tokens and cost of the verdicts."""
         verdicts = self.store.read("verdicts")
-        counted = {name: self.store.rows(name) for name in ("archives", "quarantine", "events", "sessions", "signals", "candidates", "verdicts")}
+        flow = ("archives", "quarantine", "events", "sessions", "signals", "candidates", "verdicts")
+        counted = {name: self.store.rows(name) for name in flow}
         # A verdict for which nothing was sent costs nothing; a call without a known price makes the sum unknown.
         tokens = verdicts["tokens_in"] + verdicts["tokens_out"]
         priced = verdicts.filter(tokens > 0)["cost_usd"]
@@ -269,4 +269,9 @@ def to_json(value: Any) -> str:
     """Return a value or frame as JSON text; times in ISO form."""
     if isinstance(value, pl.DataFrame):
         value = value.to_dicts()
-    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda item: item.isoformat() if isinstance(item, datetime) else str(item))
+
+
+    def spell(item: Any) -> str:
+        return item.isoformat() if isinstance(item, datetime) else str(item)
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=spell)

@@ -24,17 +24,20 @@ def blind_spots(events: pl.DataFrame) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     verbs = set(events["verb"].drop_nulls().unique())
     if not verbs & {"get", "list", "watch"}:
-        rows.append({"what": "reads, of secrets too", "why": "no get, list or watch in these archives: the policy or the export leaves them out", "n": None})
+        why = "no get, list or watch in these archives: the policy or the export leaves them out"
+        rows.append({"what": "reads, of secrets too", "why": why, "n": None})
     if "secrets" not in events["resource"]:
         rows.append({"what": "use of secrets", "why": "no event on secrets at all", "n": None})
-    own = events.filter(pl.col("verb").is_in(_WRITES) & pl.col("subresource").is_null() & (pl.col("status").is_null() | (pl.col("status") < 400)))
+    done = pl.col("status").is_null() | (pl.col("status") < 400)
+    own = events.filter(pl.col("verb").is_in(_WRITES) & pl.col("subresource").is_null() & done)
     for what, resources in _BODY_NEEDS:
         n = own.filter(pl.col("resource").is_in(resources) & ~pl.col("has_body") & ~pl.col("truncated")).height
         if n:
             rows.append({"what": what, "why": f"writes of {resources[0]} were logged without their body (level Metadata)", "n": n})
     minted = events.filter((pl.col("resource") == "serviceaccounts") & (pl.col("subresource") == "token") & ~pl.col("has_body")).height
     if minted:
-        rows.append({"what": "audience and lifetime of minted tokens", "why": "token requests were logged without their body (level Metadata)", "n": minted})
+        why = "token requests were logged without their body (level Metadata)"
+        rows.append({"what": "audience and lifetime of minted tokens", "why": why, "n": minted})
     cut = int(events["truncated"].sum())
     if cut:
         rows.append({"what": "bodies of very large requests", "why": "the API server cut them (audit.k8s.io/truncated)", "n": cut})
@@ -50,7 +53,8 @@ def volume(events: pl.DataFrame, top: int = 20) -> pl.DataFrame:
     Columns out: actor, verb, resource (String, null for non-resource requests), n (events), share (0–1 of all events).
     """
     target = pl.concat_str(["resource", "subresource"], separator="/", ignore_nulls=True)
-    grouped = events.group_by("actor", "verb", pl.when(pl.col("resource").is_not_null()).then(target).alias("resource")).agg(pl.len().cast(pl.Int64).alias("n"))
+    named = pl.when(pl.col("resource").is_not_null()).then(target).alias("resource")
+    grouped = events.group_by("actor", "verb", named).agg(pl.len().cast(pl.Int64).alias("n"))
     return (
         grouped.with_columns((pl.col("n") / max(events.height, 1)).alias("share"))
         .sort(["n", "actor", "verb", "resource"], descending=[True, False, False, False], nulls_last=True).head(top)

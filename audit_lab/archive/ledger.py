@@ -10,7 +10,7 @@ FATES = ("n_events", "n_duplicates", "n_superseded", "n_quarantined", "n_foreign
 _LEFT = ("records_left", "bytes_left", "events_left", "quarantine_left")
 
 
-def ledger(archives: pl.DataFrame, events: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
+def make_ledger(archives: pl.DataFrame, events: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
     """Balance every archive: its records, its bytes, and what the tables really hold.
 
     Parameters
@@ -41,7 +41,7 @@ def ledger(archives: pl.DataFrame, events: pl.DataFrame, quarantine: pl.DataFram
 
 
 def require_balance(account: pl.DataFrame) -> None:
-    """Raise LedgerError when an archive of `account` (from `ledger`) does not balance."""
+    """Raise LedgerError when an archive of `account` (from `make_ledger`) does not balance."""
     bad = account.filter(~pl.col("balanced"))
     if bad.height:
         row = bad.row(0, named=True)

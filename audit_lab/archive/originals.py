@@ -12,9 +12,12 @@ from audit_lab.archive.masking import MASK, mask_text
 from audit_lab.errors import InputError
 
 # Whole subtrees whose values are nobody's business; keys stay, so that a reader sees what was there.
-_HIDDEN_BELOW = {"data", "stringData", "binaryData", "annotations", "managedFields", "token", "status.token", "caBundle", "request", "certificate"}
+_HIDDEN_BELOW = {
+    "data", "stringData", "binaryData", "annotations", "managedFields", "token", "caBundle", "request", "certificate",
+}
 _HIDDEN_KEYS = re.compile(r"(?i)pass|secret|token|credential|private|api[_-]?key|auth$|cert")
-_NOT_SECRET = {"automountServiceAccountToken", "secretName", "secretRef", "secretKeyRef", "serviceAccountToken", "resources", "secrets", "tokenReview"}
+# These name or concern secrets without holding one.
+_NOT_SECRET = {"automountServiceAccountToken", "secretName", "secretRef", "secretKeyRef", "serviceAccountToken", "tokenReview"}
 
 
 def read_original(path: str | Path, position: int) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def mask_record(value: Any, key: str = "", hidden: bool = False) -> Any:
         in_env = "name" in value and "value" in value
         out = {}
         for name, item in value.items():
-            below = hidden or name in _HIDDEN_BELOW and not _is_decision(name, value) or (in_env and name == "value")
+            below = hidden or (name in _HIDDEN_BELOW and not _is_decision(name, value)) or (in_env and name == "value")
             secret = bool(_HIDDEN_KEYS.search(name)) and name not in _NOT_SECRET and isinstance(item, str)
             out[mask_text(name)] = mask_record(item, name, below or secret)
         return out

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from audit_lab.archive import IngestResult, ingest_archives, ledger
+from audit_lab.archive import IngestResult, ingest_archives, make_ledger
 from audit_lab.profile import load_profile
 from audit_lab.store import Store
 
@@ -59,7 +59,7 @@ class Bench:
         return self.store.read("events").sort("position")
 
     def ledger(self) -> pl.DataFrame:
-        return ledger(
+        return make_ledger(
             self.store.read("archives"), self.store.read("events").select("archive_id"), self.store.read("quarantine").select("archive_id")
         )
 
