@@ -1,0 +1,110 @@
+"""Change points: when did the share of wrong labels, overrides or false alerts change, and a watch that notices while it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from audit_lab.errors import InputError
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """The stream changed before item `at` (from 0): share of ones before and after within its segment, and the p-value."""
+
+    at: int
+    before: float
+    after: float
+    p_value: float
+
+
+def change_points(stream: np.ndarray, alpha: float = 0.01, min_segment: int = 20, rounds: int = 499, seed: int = 7) -> list[ChangePoint]:
+    """Find where a stream of zeros and ones (errors in order of time) changed its share.
+
+    Binary segmentation (Scott & Knott 1974) with the Bernoulli likelihood ratio; each split has to be larger than in all but `alpha` of
+    the segment's random orders, so nothing is assumed about the share itself.
+
+    Parameters
+    ----------
+    stream
+        True where the label contradicted the verdict, in order of time.
+    alpha
+        Chance of a false split in an unchanged segment.
+    min_segment
+        Fewest items on a side.
+    rounds, seed
+        Random orders, and their seed.
+
+    Returns
+    -------
+    Change points in order; none where the stream is too short.
+    """
+    if min_segment < 1:
+        raise InputError(f"segments of {min_segment} items", "give at least 1")
+    found: list[ChangePoint] = []
+    generator = np.random.default_rng(seed)
+    open_segments = [(0, int(stream.size))]
+    while open_segments:
+        start, end = open_segments.pop()
+        part = stream[start:end].astype(float)
+        if part.size < 2 * min_segment:
+            continue
+        best, at = _best_split(part[None, :], min_segment)
+        shuffled = generator.permuted(np.tile(part, (rounds, 1)), axis=1)
+        beaten, _ = _best_split(shuffled, min_segment)
+        p_value = float((1 + (beaten >= best[0] - 1e-12).sum()) / (1 + rounds))
+        if p_value <= alpha:
+            cut = int(at[0])
+            found.append(ChangePoint(start + cut, float(part[:cut].mean()), float(part[cut:].mean()), p_value))
+            open_segments += [(start, start + cut), (start + cut, end)]
+    return sorted(found, key=lambda change: change.at)
+
+
+def _best_split(rows: np.ndarray, min_segment: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest log-likelihood gain of each row over all splits, and where it is."""
+    n = rows.shape[1]
+    cuts = np.arange(min_segment, n - min_segment + 1)
+    ones = rows.cumsum(axis=1)
+    left, total = ones[:, cuts - 1], ones[:, -1:]
+    gain = _likelihood(left, cuts) + _likelihood(total - left, n - cuts) - _likelihood(total, np.array([n]))
+    best = gain.argmax(axis=1)
+    return gain[np.arange(rows.shape[0]), best], cuts[best]
+
+
+def _likelihood(ones: np.ndarray, size: np.ndarray) -> np.ndarray:
+    share = ones / size
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ones_part = np.where(share > 0, share * np.log(share), 0.0)
+        zeros_part = np.where(share < 1, (1 - share) * np.log1p(-share), 0.0)
+    return np.asarray(size * (ones_part + zeros_part))
+
+
+def watch(stream: np.ndarray, usual: float, worse: float) -> np.ndarray:
+    """Return the running evidence that the share of ones rose from `usual` to `worse` (Bernoulli CUSUM, Page 1954).
+
+    It never falls below 0; the alarm is given where it first reaches `watch_limit`.
+
+    >>> watch(np.array([False, True, True]), 0.1, 0.3).round(2).tolist()
+    [0.0, 1.1, 2.2]
+    """
+    if not 0 < usual < worse < 1:
+        raise InputError(f"a usual share of {usual:g} and a worse one of {worse:g}", "give two shares between 0 and 1, the usual one first")
+    rise, fall = np.log(worse / usual), np.log((1 - worse) / (1 - usual))
+    steps = fall + (rise - fall) * stream.astype(float)
+    walk = np.concatenate([[0.0], steps.cumsum()])
+    return np.asarray((walk - np.minimum.accumulate(walk))[1:])
+
+
+def watch_limit(usual: float, worse: float, n: int, false_alarm: float = 0.05, rounds: int = 2000, seed: int = 7) -> float:
+    """Return the evidence that an unchanged stream of `n` items reaches with probability `false_alarm` at most, by simulation."""
+    streams = np.random.default_rng(seed).random((rounds, n)) < usual
+    highest = np.array([watch(stream, usual, worse).max(initial=0.0) for stream in streams])
+    # Strictly above the quantile: the walk moves in steps, so many runs share the same highest value.
+    return float(np.nextafter(np.quantile(highest, 1 - false_alarm, method="higher"), np.inf))
+
+
+def first_alarm(stream: np.ndarray, usual: float, worse: float, limit: float) -> int | None:
+    """Return the item (from 0) at which the watch gives its first alarm; None when it gives none."""
+    reached = np.flatnonzero(watch(stream, usual, worse) >= limit)
+    return int(reached[0]) if reached.size else None
