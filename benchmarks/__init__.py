@@ -1,0 +1,1 @@
+"""Side-by-side ratios against peers, and the held-out evaluation."""

@@ -1,0 +1,94 @@
+"""Evaluate once on the later recording, beside the one everything was built on, and append the figures to docs/heldout.md.
+
+    make heldout        (the recordings: AUDIT_LAB_RECORDINGS, or the folder shared/data beside the checkout)
+
+Nobody tunes on the later recording: its labels are read here and nowhere else, once per issue.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from audit_lab import AuditLabError, Lab
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "heldout.md"
+HEAD = """# Held-out figures
+
+Appended by `make heldout`, once per piece of work, with the commit. `dev` is the recording everything was built and tuned on
+(in-sample); `dev-later` is the same cluster later, with drift; its labels are read by this command only. Intervals are 95 %:
+bootstrap over actors for session rates, Wilson for incidents. Both are one small cluster.
+"""
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def main() -> None:
+    recordings = Path(os.environ.get("AUDIT_LAB_RECORDINGS", ROOT.parent / "shared" / "data"))
+    if not (recordings / "dev-later").is_dir():
+        sys.exit("the recordings are not here (hint: set AUDIT_LAB_RECORDINGS)")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+    results = {name: _evaluate(recordings / name) for name in ("dev", "dev-later")}
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
+    PAGE.write_text(text + _section(commit, results), encoding="utf-8")
+    print(_section(commit, results))
+
+
+def _evaluate(folder: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        lab = Lab(Path(scratch) / "lab", "sample")
+        started = time.monotonic()
+        lab.ingest(folder, cluster=folder.name)
+        lab.run()
+        took = time.monotonic() - started
+        result = lab.evaluate(folder / "labels.jsonl", split=folder.name).as_dict()
+        return result | {"flow": lab.summary(), "took_s": took}
+
+
+def _section(commit: str, results: dict[str, dict[str, Any]]) -> str:
+    lines = [f"\n## {time.strftime('%Y-%m-%d')}, commit {commit}\n", "| | dev (in-sample) | dev-later |", "|---|---|---|"]
+    for name, pick in _ROWS:
+        lines.append(f"| {name} | {pick(results['dev'])} | {pick(results['dev-later'])} |")
+    lines.append("\nIncidents found when a share of the non-malicious sessions is let through:\n")
+    lines += ["| scorer | data | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |", "|---|---|" + "---|" * len(SHARES)]
+    for scorer in results["dev"]["curve"]:
+        for name, result in results.items():
+            points = {round(point["share"], 4): point for point in result["curve"].get(scorer, [])}
+            cells = [_found(points.get(share)) for share in SHARES]
+            lines.append(f"| {scorer} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _found(point: dict[str, Any] | None) -> str:
+    return "–" if not point or point.get("found") is None else str(point["found"])
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return "–"
+    return f"{rate['value']:.3f}" if rate["low"] is None else f"{rate['value']:.3f} ({rate['low']:.3f}–{rate['high']:.3f})"
+
+
+_ROWS = (
+    ("events, sessions", lambda r: f"{r['flow']['events']:,}, {r['flow']['sessions']:,}"),
+    ("malicious sessions, flagged", lambda r: f"{r['sessions']['malicious']}, {r['sessions']['flagged']}"),
+    ("incidents found", lambda r: f"{r['incidents']['found']} of {r['incidents']['n']}"),
+    ("incidents missed", lambda r: ", ".join(r["incidents"]["missed"]) or "none"),
+    ("session recall", lambda r: _rate(r["sessions"]["recall"])),
+    ("false-positive rate", lambda r: _rate(r["sessions"]["fpr"])),
+    ("precision", lambda r: _rate(r["sessions"]["precision"])),
+    ("average precision", lambda r: _rate(r["average_precision"])),
+    ("look-alikes flagged", lambda r: f"{r['benign_suspicious']['flagged']} of {r['benign_suspicious']['n']}"),
+    ("seconds for ingest and run", lambda r: f"{r['took_s']:.0f}"),
+)
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AuditLabError as error:
+        sys.exit(str(error))
