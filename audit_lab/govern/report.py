@@ -239,12 +239,15 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
         rows = pl.DataFrame({"class": [_class(case) for case in cases], "score": [case.score for case in cases]})
         drawn["histogram"] = pictures.score_histogram(rows, data.threshold, data.lang)
     curve = details.get("precision_recall")
+    if curve is not None:
+        curve = curve.filter(pl.col("scorer").is_in(list(summary.SCORER_NAMES)))  # single detectors stand in the table
     if curve is not None and curve.height:
         sessions = evaluation.get("sessions") or {}
         share = sessions["malicious"] / sessions["n"] if sessions.get("n") else None
         drawn["precision_recall"] = pictures.precision_recall(curve, pictures.working_points(curve, data.threshold), data.lang, share)
-    if any(point["found"] is not None for points in (evaluation.get("curve") or {}).values() for point in points):
-        drawn["incidents"] = pictures.incident_curve(evaluation["curve"], data.lang)
+    found = {name: points for name, points in (evaluation.get("curve") or {}).items() if name in summary.SCORER_NAMES}
+    if any(point["found"] is not None for points in found.values() for point in points):
+        drawn["incidents"] = pictures.incident_curve(found, data.lang)
     names = ("timeline", "histogram", "precision_recall", "incidents")
     return {name: picture_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
 
@@ -281,17 +284,15 @@ def _unknown_keys(data: ReportInput) -> list[dict[str, Any]]:
 
 
 def _versions(data: ReportInput, t: summary.Words) -> list[tuple[str, str]]:
-    own = [
-        (t("profile"), f"{data.profile.name} {data.profile.digest[:16]}"),
-        (t("threshold"), numbers.score(data.threshold)),
-        (t("budget"), t("{n} cases", n=data.profile.signals.budget_cases)),
-        (t("session gap"), numbers.duration(data.profile.sessions.gap_s)),
-    ]
+    settings = {
+        "profile": f"{data.profile.name} {data.profile.digest[:16]}",
+        "threshold": numbers.score(data.threshold),
+        "budget": t("{n} cases", n=data.profile.signals.budget_cases),
+        "session gap": numbers.duration(data.profile.sessions.gap_s),
+        "masking policy": ", ".join(sorted(data.archives["masking"].unique())),
+        "evaluation": str((data.evaluation or {}).get("evaluation_id") or ""),
+    }
     judges = data.verdicts.select("judge_id", "judge_version", "model").unique(maintain_order=True).sort("judge_id", "judge_version")
-    own += [(t("judge"), " ".join(part for part in row if part)) for row in judges.iter_rows()]
-    masking = sorted(data.archives["masking"].unique())
-    if masking:
-        own.append((t("masking policy"), ", ".join(masking)))
-    if data.evaluation and data.evaluation.get("evaluation_id"):
-        own.append((t("evaluation"), str(data.evaluation["evaluation_id"])))
-    return own + [(name, str(value)) for name, value in data.versions.items()]
+    own = [(t(name), value) for name, value in settings.items() if value and name not in data.versions]
+    own += [(f"{t('judge')} {judge}", " ".join(part for part in (version, model) if part)) for judge, version, model in judges.iter_rows()]
+    return own + [(name, str(value)) for name, value in data.versions.items() if not name.startswith("judge ")]

@@ -73,6 +73,22 @@ def test_hostile_names_are_only_text(text: str) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", picture)
 
 
+@pytest.mark.parametrize(("span", "ticks"), [
+    (timedelta(minutes=11), ["05:00", "05:01"]), (timedelta(seconds=40), ["05:00:00", "05:00:05"]), (timedelta(days=9), ["24 Nov", "25 Nov"]),
+    (timedelta(days=1), ["23 Nov 06:00", "23 Nov 09:00"]), (timedelta(days=300), []),
+])
+def test_time_axis_has_few_round_ticks(span: timedelta, ticks: list[str]) -> None:
+    given = pictures.time_ticks(START, START + span)
+    moments = [datetime.fromisoformat(text) for text in given["values"]]
+    assert [moment.strftime(given["format"]) for moment in moments[:2]][: len(ticks)] == ticks
+    assert 2 <= len(moments) <= pictures.MOST_TICKS + 1 and moments[0] >= START and moments[-1] <= START + span
+
+
+def test_actors_that_look_alike_keep_their_own_rows() -> None:
+    long = "a" * 60
+    assert list(pictures.actor_labels([long + "x", long + "y"]).values()) == ["a" * 44 + "… (+17)", "a" * 44 + "… (+17) ·2"]
+
+
 def test_a_custom_scorer_of_any_name_is_drawn() -> None:
     curve = pl.DataFrame({"scorer": ["<mine>\x1b"] * 2, "recall": [0.1, 0.2], "precision": [1.0, 0.5], "threshold": [0.9, 0.2]})
     assert "&lt;mine&gt;␛" in picture_svg(pictures.precision_recall(curve, pictures.working_points(curve, 0.5)), "p")
