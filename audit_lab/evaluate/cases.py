@@ -17,6 +17,7 @@ class JudgeFigures:
 
     n_cases: int
     n_answered: int
+    prevalence: float | None
     recall: Rate
     fpr: Rate
     precision: Rate
@@ -98,6 +99,7 @@ def judge_figures(
     return JudgeFigures(
         n_cases=asked.height,
         n_answered=answered.height,
+        prevalence=float(malicious.mean()) if malicious.size else None,
         recall=draw.rate(flagged, malicious, "malicious cases"),
         fpr=draw.rate(flagged, ~malicious, "cases that are not malicious"),
         precision=draw.rate(malicious, flagged, "cases called malicious"),

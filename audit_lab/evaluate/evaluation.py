@@ -2,159 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.errors import InputError
-from audit_lab.evaluate.confusion import CLASS_NAMES, MALICIOUS, SessionFigures, session_figures, unscored_figures
-from audit_lab.evaluate.incidents import IncidentFigures, IncidentMap, incident_figures, map_incidents, unscored_incidents
+from audit_lab.evaluate.cases import JudgeFigures, case_truth, judge_figures
+from audit_lab.evaluate.confusion import CLASS_NAMES, MALICIOUS, session_figures, unscored_figures
+from audit_lab.evaluate.incidents import IncidentMap, incident_figures, map_incidents, unscored_incidents
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate, bootstrap_actors, wilson
-from audit_lab.evaluate.operating import threshold_sweep
+from audit_lab.evaluate.levels import cited_recall, event_figures
 from audit_lab.evaluate.ranking import SHARES, average_precision_rate, threshold_at_share
+from audit_lab.evaluate.result import Block, Evaluation, Scored
 from audit_lab.evaluate.scorers import SCORERS, session_scores
 from audit_lab.evaluate.views import histogram, incident_rows, incident_scores, long_scores, precision_recall_points
 from audit_lab.hashing import frame_digest, short_id
 from audit_lab.profile import EvaluateSettings
-
-
-@dataclass(frozen=True)
-class Block:
-    """The figures of one scorer."""
-
-    sessions: SessionFigures
-    average_precision: Rate
-    incidents: IncidentFigures
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        precision = self.average_precision.as_dict()
-        return {
-            "sessions": self.sessions.as_dict(),
-            "average_precision": precision.pop("value"),
-            "average_precision_interval": precision,
-            "incidents": self.incidents.incidents_dict(),
-            "benign_suspicious": self.incidents.benign_suspicious_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What the figures were made from, one value per session (in order of session_id), for whoever wants more figures.
-
-    `classes` are codes of `confusion`; `scores` by scorer; `shown` tells who was a candidate; `incidents` and `draw` lie
-    over the same sessions.
-    """
-
-    classes: np.ndarray
-    scores: dict[str, np.ndarray]
-    shown: np.ndarray
-    incidents: IncidentMap
-    draw: ActorBootstrap
-
-    def reachable(self, scorer: str) -> np.ndarray:
-        """Tell which sessions some threshold can flag: under `all` the candidates, else every one."""
-        return self.shown if scorer == "all" else np.ones_like(self.shown)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes
-    ----------
-    evaluation_id, threshold, split
-        Hash of all inputs and settings; score from which a session is flagged; which data.
-    blocks
-        Block by scorer: rules, outliers, fused, judge, all, then further detectors.
-    curve
-        By scorer, for each share of non-malicious sessions let through: threshold, sessions let through, incidents found.
-    left_out
-        Incidents that lie wholly outside the data's time.
-    session_scores
-        Frame, one row per session × scorer: session_id, cluster, actor, start, class, scorer, score, flagged, and `shown`:
-        whether any threshold can flag it (`all`: candidates only).
-    precision_recall
-        Frame: scorer, threshold, n_flagged, recall, precision; one row per distinct score.
-    histogram
-        Frame: scorer, class, bin_low, bin_high, n (sessions).
-    incident_scores
-        Frame: incident_id, scorer, score, rank (of the best session; 1 is first, ties count against it), found.
-    incident_rows
-        Frame, one row per incident: incident_id, title, malicious, technique_ids, n_sessions, n_events, first_event,
-        found_by (scorers), rank and score under `all`, detected_at, time_to_detect_s.
-    scored
-        What all this was made from.
-    """
-
-    evaluation_id: str
-    threshold: float
-    split: str
-    blocks: dict[str, Block]
-    curve: dict[str, list[dict[str, Any]]]
-    left_out: list[str]
-    session_scores: pl.DataFrame
-    precision_recall: pl.DataFrame
-    histogram: pl.DataFrame
-    incident_scores: pl.DataFrame
-    incident_rows: pl.DataFrame
-    scored: Scored
-
-    def sweep(self, scorer: str = "all", thresholds: np.ndarray | None = None) -> pl.DataFrame:
-        """Return the figures at many thresholds from the stored scores: see `threshold_sweep`.
-
-        Raises
-        ------
-        InputError
-            When the scorer has no scores.
-        """
-        if scorer not in self.scored.scores:
-            raise InputError(f"no scores of '{scorer}' to sweep", f"scorers with scores: {', '.join(self.scored.scores) or 'none'}")
-        parts = self.scored
-        return threshold_sweep(parts.classes, parts.scores[scorer], parts.reachable(scorer), parts.incidents, parts.draw, thresholds)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object of `audit-lab evaluate --json`; the top-level figures are those of `all`."""
-        blocks = {scorer: block.as_dict() for scorer, block in self.blocks.items()}
-        return {
-            "evaluation_id": self.evaluation_id,
-            "split": self.split,
-            "threshold": self.threshold,
-            **blocks["all"],
-            "incidents_outside_data": self.left_out,
-            "by_detector": blocks,
-            "curve": self.curve,
-        }
-
-    @property
-    def metrics(self) -> pl.DataFrame:
-        """The same figures as rows of table `metrics`."""
-        rows: list[dict[str, Any]] = []
-
-        def add(scorer: str, unit: str, measure: str, rate: Rate, prevalence: float | None) -> None:
-            rows.append({
-                "evaluation_id": self.evaluation_id, "scorer": scorer, "unit": unit, "measure": measure, "value": rate.value,
-                "low": rate.low, "high": rate.high, "n": rate.n, "split": self.split, "prevalence": prevalence, "reason": rate.reason,
-            })
-
-        for scorer, block in self.blocks.items():
-            figures, incidents = block.sessions, block.incidents
-            prevalence = figures.malicious / figures.n if figures.n else None
-            for measure in ("recall", "fpr", "precision", "fpr_without_look_alikes"):
-                add(scorer, "session", measure, getattr(figures, measure), prevalence)
-            add(scorer, "session", "average_precision", block.average_precision, prevalence)
-            add(scorer, "incident", "recall", incidents.recall, None)
-            add(scorer, "incident", "look_alikes_flagged", incidents.look_alike_rate, None)
-            delay = incidents.time_to_detect_s
-            add(scorer, "incident", "median_time_to_detect_s", Rate(delay["median"], None, None, delay["n"], delay.get("reason")), None)
-            for point in self.curve[scorer]:
-                found = point["recall"]
-                rate = Rate(found["value"], found["low"], found["high"], found["n"], found.get("reason"))
-                add(scorer, "incident", f"recall_at_fpr_{point['share']:g}", rate, None)
-        return tables.conform(pl.DataFrame(rows, infer_schema_length=None), "metrics")
 
 
 def evaluate(
@@ -199,7 +63,7 @@ def evaluate(
     for name, frame in (("sessions", sessions), ("session_events", session_events), ("incidents", incidents), ("labels", labels),
                         ("scores", scores), ("candidates", candidates), ("verdicts", verdicts)):
         tables.check(frame, name)
-    sessions = sessions.sort("session_id")
+    sessions, labels = sessions.sort("session_id"), _standing(labels)
     classes = session_class_codes(sessions, labels)
     placed = map_incidents(incidents, labels, sessions, events)
     actors = (sessions["cluster"] + "\x1f" + sessions["actor"]).to_numpy()
@@ -225,6 +89,9 @@ def evaluate(
         split=split,
         blocks=blocks,
         curve=curve,
+        events=event_figures(sessions, session_events, labels, flagged, draw),
+        judges=_judges(sessions, labels, candidates, verdicts, settings, seed),
+        cited=cited_recall(placed, labels, verdicts, settings.threshold, settings.confidence),
         left_out=placed.left_out,
         session_scores=long_scores(scored, sessions, classes, shown, settings.threshold),
         precision_recall=precision_recall_points(scored, classes),
@@ -233,6 +100,23 @@ def evaluate(
         incident_rows=incident_rows(incidents, labels, placed, best, placed.detected_at(flagged)),
         scored=Scored(classes, scored, shown, placed, draw),
     )
+
+
+def _standing(labels: pl.DataFrame) -> pl.DataFrame:
+    """Leave out labels that were replaced or withdrawn: the ledger keeps them, figures do not."""
+    replaced = labels["replaces"].drop_nulls().implode()
+    return labels.filter(~pl.col("label_id").is_in(replaced) & (pl.col("verdict") != "withdrawn"))
+
+
+def _judges(
+    sessions: pl.DataFrame, labels: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, settings: EvaluateSettings, seed: int
+) -> dict[str, JudgeFigures]:
+    truth = case_truth(candidates, sessions, labels)
+    found = {}
+    for (judge, version), part in verdicts.sort("judge_id", "judge_version").group_by("judge_id", "judge_version", maintain_order=True):
+        name = f"{judge}@{str(version)[:12]}"
+        found[name] = judge_figures(truth, part, settings.threshold, settings.bootstrap, settings.confidence, seed)
+    return found
 
 
 def session_class_codes(sessions: pl.DataFrame, labels: pl.DataFrame) -> np.ndarray:
@@ -291,13 +175,16 @@ def _evaluation_id(
     sessions: pl.DataFrame, incidents: pl.DataFrame, labels: pl.DataFrame, scores: pl.DataFrame, candidates: pl.DataFrame,
     verdicts: pl.DataFrame, settings: EvaluateSettings, split: str, seed: int,
 ) -> str:
-    volatile = tuple(name for name, column in tables.TABLES["verdicts"].columns.items() if column.volatile)
     parts = [
         frame_digest(sessions.select("session_id", "actor", "end"), ("session_id",)),
         frame_digest(incidents, ("incident_id",)),
-        frame_digest(labels, ("label_id",), ("at",)),
+        frame_digest(labels, ("label_id",), _volatile("labels")),
         frame_digest(scores, ("case_id", "detector_id")),
         frame_digest(candidates, ("case_id",)),
-        frame_digest(verdicts, tables.TABLES["verdicts"].key, volatile),
+        frame_digest(verdicts, tables.TABLES["verdicts"].key, _volatile("verdicts")),
     ]
     return short_id("m", *parts, settings.model_dump_json(), split, seed)
+
+
+def _volatile(name: str) -> tuple[str, ...]:
+    return tuple(column for column, spec in tables.TABLES[name].columns.items() if spec.volatile)

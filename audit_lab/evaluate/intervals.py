@@ -98,26 +98,28 @@ class ActorBootstrap:
             One boolean per session; hits outside `among` do not count.
         unit
             What is counted, for the reason when there is none.
-
-        Notes
-        -----
-        Where all or none are hits every resample says the same and the bootstrap would claim certainty: there the
-        exact interval over the actors that hold such a session is given instead.
         """
-        n = int(among.sum())
+        return self.ratio((hits & among).astype(float), among.astype(float), unit)
+
+    def ratio(self, part: np.ndarray, whole: np.ndarray, unit: str = "events") -> Rate:
+        """Return the sum of `part` over that of `whole` (counts per session), with a percentile interval over actors.
+
+        n is the sum of `whole`. Where the ratio is 0 or 1 every resample says the same and the bootstrap would claim certainty: there
+        the exact interval over the actors that have any of `whole` is given instead.
+        """
+        n = int(whole.sum())
         if n == 0:
             return Rate(None, None, None, 0, f"no {unit}")
-        found = self.per_actor(hits & among)
-        total = self.per_actor(among)
-        value = float(found.sum() / n)
-        actors = int((total > 0).sum())
+        sums = np.column_stack([self.per_actor(part), self.per_actor(whole)])
+        value = float(sums[:, 0].sum() / n)
+        actors = int((sums[:, 1] > 0).sum())
         if actors < 2:
             return Rate(value, None, None, n, f"all {unit} come from one actor: no interval over actors")
         if value in (0.0, 1.0):
             bound = exact(actors if value else 0, actors, self.confidence)
             return Rate(value, bound.low, bound.high, n)
-        # Counts below 16 million are exact in single precision.
-        drawn = (self.weights @ np.column_stack([found, total]).astype(np.float32)).astype(float)
+        # Sums below 16 million are exact in single precision; beyond it the error is far below an interval's width.
+        drawn = (self.weights @ sums.astype(np.float32)).astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.interval(value, drawn[:, 0] / drawn[:, 1], n)
 

@@ -156,6 +156,34 @@ def test_metrics_fit_the_contract_and_repeat_the_object(story: Story) -> None:
     assert metrics.filter(pl.col("value").is_null() & pl.col("reason").is_null()).is_empty()
 
 
+def test_events_and_named_incidents(story: Story) -> None:
+    """Each session holds one event; the judge names an event of attack-1 in a ground that holds, one of attack-2 in one that does not."""
+    claim = {"kind": "count", "predicate": "exec", "then": None, "n": 1, "scope": None}
+    frames = mixed(story).frames()
+    grounds = [
+        [{"claim": claim, "event_ids": ["e-s000"], "holds": True, "wrong": None, "sentence": "x"},
+         {"claim": claim, "event_ids": ["e-s002"], "holds": False, "wrong": "not there", "sentence": "x"}]
+        if case == "c-s000" else [] for case in frames["verdicts"]["case_id"]
+    ]
+    frames["verdicts"] = frames["verdicts"].with_columns(pl.Series("grounds", grounds, dtype=frames["verdicts"].schema["grounds"]))
+    found = evaluate(**frames, settings=EvaluateSettings(bootstrap=100)).as_dict()
+    assert found["incidents"]["cited"]["value"] == 0.5
+    assert (found["events"]["n"], found["events"]["malicious"]) == (7, 3)
+    assert found["events"]["recall"]["value"] == pytest.approx(1 / 3)
+    assert found["events"]["precision"]["value"] == pytest.approx(1 / 3)
+    judge = found["judges"]["baseline@1"]
+    assert (judge["n_cases"], judge["n_answered"], judge["recall"]["value"]) == (5, 5, 0.5)
+    assert judge["cost_reason"] == "no price is known for every call"
+
+
+def test_labels_that_were_taken_back_do_not_count(story: Story) -> None:
+    frames = mixed(story).frames()
+    label = frames["labels"].filter(pl.col("session_id") == "s002")
+    undo = label.with_columns(label_id=pl.lit("y-undo"), verdict=pl.lit("withdrawn"), replaces=pl.col("label_id"))
+    found = evaluate(**{**frames, "labels": pl.concat([frames["labels"], undo])}, settings=EvaluateSettings(bootstrap=100)).as_dict()
+    assert found["sessions"]["malicious"] == 2
+
+
 def test_same_inputs_same_id_whatever_the_order(story: Story) -> None:
     frames = mixed(story).frames()
     settings = EvaluateSettings(bootstrap=100)
