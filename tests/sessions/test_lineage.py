@@ -403,3 +403,10 @@ def link_follow_ups() -> pl.DataFrame:
 def test_a_frame_that_does_not_fit_is_refused_by_name():
     with pytest.raises(ContractError, match="table 'session_events'"):
         link_sessions(tables.empty("events"), tables.empty("sessions"), tables.empty("links"))
+
+
+def test_every_kind_is_documented():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "stories.md").read_text(encoding="utf-8")
+    assert [kind for kind in LINK_KINDS if f"`{kind}`" not in text] == []
