@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.signals.hits import find_hits, needed_columns
 from audit_lab.signals.rulebook import Rule, usable
-from audit_lab.signals.rules import find_hits, needed_columns
 from audit_lab.signals.sigma.engine import opened
 
 CHECKS = {
@@ -34,7 +34,7 @@ def check_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.
     """
     events = tables.check(events, "events")
     ready = usable(rules)
-    signals_of = find_hits(ready, events)
+    signals_of = find_hits(ready, events).kept
     sessions = events.select("event_id", "actor_kind").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).join(
         session_events, on="event_id", how="left", maintain_order="left")
     empty = {name for name in events.columns if events[name].null_count() == events.height}

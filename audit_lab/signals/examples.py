@@ -15,8 +15,8 @@ import polars as pl
 
 from audit_lab import classes, tables
 from audit_lab.errors import InputError
+from audit_lab.signals.hits import find_hits
 from audit_lab.signals.rulebook import Rule, usable
-from audit_lab.signals.rules import find_hits
 
 _START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 _ORDINARY: dict[str, Any] = {
@@ -82,7 +82,7 @@ def run_examples(rules: Sequence[Rule]) -> pl.DataFrame:
     for rule, name, expected, specs in examples:
         if rule.kind == "correlation":
             needed = _with_references(rule, ready)
-            hits = find_hits(needed, example_events(specs))
+            hits = find_hits(needed, example_events(specs)).kept
             rows.append((rule.rule_id, name, expected, hits.filter(pl.col("rule") == needed.index(rule)).height > 0))
     return pl.DataFrame(rows, schema=EXAMPLES, orient="row")
 
@@ -91,7 +91,7 @@ def _plain(examples: list[tuple[Rule, str, bool, list[Any]]]) -> list[tuple[str,
     """Run plain rules on all their examples at once: one table of events instead of hundreds."""
     rules = list(dict.fromkeys(rule for rule, *_ in examples))
     events = example_events([spec for *_, specs in examples for spec in specs])
-    found = set(find_hits(rules, events).select("rule", "i").iter_rows())
+    found = set(find_hits(rules, events).kept.select("rule", "i").iter_rows())
     rows, first = [], 0
     for rule, name, expected, specs in examples:
         place = rules.index(rule)

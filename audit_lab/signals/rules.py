@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
 
-import duckdb
 import polars as pl
-from sigma.correlations import SigmaRuleReference
 
 from audit_lab import tables
-from audit_lab.signals.rulebook import LEVELS, PACK, Rule, load_rules, usable
-from audit_lab.signals.sigma.engine import match_rules, opened, run_correlation
-from audit_lab.signals.sigma.fields import Field
-from audit_lab.signals.sigma.mapping import audit_fields
-
-__all__ = ["LEVELS", "PACK", "STRENGTH", "Rule", "find_hits", "load_rules", "needed_columns", "run_rules"]
+from audit_lab.signals.exceptions import ROUTINE, RuleException
+from audit_lab.signals.hits import find_hits
+from audit_lab.signals.rulebook import Rule, usable
 
 # Strength of a hit by level: comparable within the rules; fusion sets the weight of rules against other detectors.
 STRENGTH = {"informational": 0.1, "low": 0.25, "medium": 0.5, "high": 0.75, "critical": 0.95}
@@ -23,8 +20,22 @@ INVOLVED = 0.8
 MAX_EVENT_IDS = 50
 
 
-def run_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:
-    """Return the signals of all usable rules.
+class RuleTables(NamedTuple):
+    """`signals` that are left, those that exceptions `hidden` (same columns), and the table `exceptions` with its counts."""
+
+    signals: pl.DataFrame
+    hidden: pl.DataFrame
+    exceptions: pl.DataFrame
+
+
+def run_rules(
+    rules: Sequence[Rule],
+    events: pl.DataFrame,
+    session_events: pl.DataFrame,
+    exceptions: Sequence[RuleException] = ROUTINE,
+    today: date | None = None,
+) -> pl.DataFrame:
+    """Return the signals of all usable rules that no exception hides; see `run_rules_aside` for the hidden ones.
 
     Parameters
     ----------
@@ -32,6 +43,8 @@ def run_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.Da
         From `load_rules`; unusable ones are passed over.
     events, session_events
         The tables of these names. Events without a session give no signal.
+    exceptions, today
+        Noise rules, and the day that their expiry is compared with (None: nothing has expired).
 
     Returns
     -------
@@ -40,63 +53,50 @@ def run_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.Da
         `event_ids` the first 50 events in order of time. A correlation speaks for the session of its last event with
         full strength and for every other session that took part with 0.8 of it; its `event_ids` name the session's own first.
     """
+    return run_rules_aside(rules, events, session_events, exceptions, today).signals
+
+
+def run_rules_aside(
+    rules: Sequence[Rule],
+    events: pl.DataFrame,
+    session_events: pl.DataFrame,
+    exceptions: Sequence[RuleException] = ROUTINE,
+    today: date | None = None,
+) -> RuleTables:
+    """Return the signals as `run_rules` does, and beside them what the exceptions hid: nothing is deleted for noise.
+
+    A signal counts as hidden when exceptions cover all the events that it would have had.
+    """
     tables.check(session_events, "session_events")
     ready = usable(rules)
-    found = _signals(ready, find_hits(ready, tables.check(events, "events")), events, session_events)
-    return tables.conform(found, "signals")
+    found = find_hits(ready, tables.check(events, "events"), exceptions, today)
+    signals = tables.conform(_signals(ready, found.kept, events, session_events), "signals")
+    covered = found.hidden.select("rule", pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last"))
+    aside = _signals(ready, covered, events, session_events)
+    hidden = tables.conform(aside.join(signals, on=["session_id", "detector_id"], how="anti", maintain_order="left"), "signals")
+    return RuleTables(signals, hidden, _counted(exceptions, ready, found.hidden, hidden, events, session_events))
 
 
-def find_hits(rules: Sequence[Rule], events: pl.DataFrame) -> pl.DataFrame:
-    """Return [rule, hit, i, is_last]: rows of `events` in the hits of each rule (place in `rules`)."""
-    plain = [place for place, rule in enumerate(rules) if rule.kind == "rule"]
-    places = {rules[place].rule_id: number for number, place in enumerate(plain)}
-    parts = []
-    with opened(needed_columns(rules, events)) as connection:
-        matched = match_rules(connection, [rules[place].condition for place in plain])
-        number_to_place = pl.DataFrame({"rule": range(len(plain)), "place": plain}, schema={"rule": pl.Int64, "place": pl.Int64})
-        direct = matched.join(number_to_place, on="rule")
-        parts.append(direct.select(pl.col("place").alias("rule"), pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last")))
-        for place, rule in enumerate(rules):
-            if rule.kind == "correlation":
-                parts.append(_correlate(connection, place, rule, places))
-    return pl.concat(parts)
-
-
-def _correlate(connection: duckdb.DuckDBPyConnection, place: int, rule: Rule, places: dict[str, int]) -> pl.DataFrame:
-    if rule.correlation is None:
-        raise ValueError(f"rule '{rule.rule_id}' is no correlation")
-
-    def number_of(reference: SigmaRuleReference) -> int:
-        target = reference.rule
-        return places[target.name or str(target.id)]
-
-    episodes = run_correlation(connection, rule.correlation, audit_fields(), number_of).with_row_index("hit")
-    return episodes.explode("members").select(
-        pl.lit(place, pl.Int64).alias("rule"), pl.col("hit").cast(pl.Int64), pl.col("members").alias("i"),
-        (pl.col("members") == pl.col("last")).alias("is_last"),
+def _counted(
+    exceptions: Sequence[RuleException], rules: Sequence[Rule], covered: pl.DataFrame, hidden: pl.DataFrame, events: pl.DataFrame,
+    session_events: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return the table `exceptions`: how many of the hidden signals each exception had a part in."""
+    names = pl.DataFrame({"rule": range(len(rules)), "detector_id": [rule.rule_id for rule in rules]},
+                         schema={"rule": pl.Int64, "detector_id": pl.String})
+    keyed = events.select("event_id").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64))
+    counts = (
+        covered.join(names, on="rule").join(keyed, on="i").join(session_events, on="event_id")
+        .join(hidden.select("session_id", "detector_id"), on=["session_id", "detector_id"], how="semi")
+        .select("exception_id", "session_id", "detector_id").unique()
+        .group_by("exception_id").agg(pl.len().cast(pl.Int64).alias("n_hidden"))
     )
-
-
-def needed_columns(rules: Sequence[Rule], events: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the columns that no rule names: loading text is most of the work."""
-    text = " ".join(f"{rule.condition} {rule.relevance} {rule.available}" for rule in rules)
-    fields = audit_fields()
-    for rule in rules:
-        if rule.correlation is not None:
-            text += " ".join(fields[name].sql for name in _correlation_fields(rule, fields))
-    always = {"event_id", "time", "has_body", "truncated"}
-    return events.select(column for column in events.columns if column in always or f'"{column}"' in text or f"({column})" in text)
-
-
-def _correlation_fields(rule: Rule, fields: dict[str, Field]) -> list[str]:
-    correlation = rule.correlation
-    if correlation is None:
-        return []
-    names = [*(correlation.group_by or [])]
-    value = getattr(correlation.condition, "fieldref", None)
-    names += [value] if isinstance(value, str) else []
-    names += [field for alias in correlation.aliases for field in alias.mapping.values()]
-    return [name for name in names if name in fields]
+    listed = pl.DataFrame(
+        [{name: getattr(exception, name) for name in ("exception_id", "scope", "owner", "reason", "expires")} for exception in exceptions],
+        schema={name: dtype for name, dtype in tables.TABLES["exceptions"].schema.items() if name != "n_hidden"},
+    )
+    joined = listed.join(counts, on="exception_id", how="left", maintain_order="left")
+    return tables.conform(joined.with_columns(pl.col("n_hidden").fill_null(0)), "exceptions")
 
 
 def _signals(rules: Sequence[Rule], hits: pl.DataFrame, events: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import duckdb
@@ -35,16 +35,23 @@ def opened(events: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def match_rules(connection: duckdb.DuckDBPyConnection, conditions: Sequence[str]) -> pl.DataFrame:
-    """Return the hits of plain rules: columns `rule` (place in `conditions`) and `i` (row of `source`).
+def match_rules(connection: duckdb.DuckDBPyConnection, conditions: Mapping[int, str]) -> pl.DataFrame:
+    """Return the hits of plain rules: columns `rule` (number of the condition) and `i` (row of `source`).
 
     The table `hits` stays in the connection for `run_correlation`.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE hits (rule BIGINT, i BIGINT)")
-    selects = [f"SELECT {number}, i FROM source WHERE {condition}" for number, condition in enumerate(conditions)]
+    selects = [f"SELECT {number}, i FROM source WHERE {condition}" for number, condition in conditions.items()]
     for start in range(0, len(selects), 100):
         connection.execute(f"INSERT INTO hits {' UNION ALL '.join(selects[start:start + 100])}")
     return connection.sql("SELECT rule, i FROM hits ORDER BY rule, i").pl().cast(HITS)
+
+
+def replace_hits(connection: duckdb.DuckDBPyConnection, hits: pl.DataFrame) -> None:
+    """Let correlations see `hits` (columns `rule` and `i`) instead of all that was matched."""
+    connection.register("kept", hits.select("rule", "i").to_arrow())
+    connection.execute("CREATE OR REPLACE TEMP TABLE hits AS SELECT rule, i FROM kept")
+    connection.unregister("kept")
 
 
 def run_correlation(

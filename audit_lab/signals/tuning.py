@@ -1,0 +1,124 @@
+"""Proposals for exceptions, from history: what keeps firing on the same work and never was an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.hashing import short_id
+from audit_lab.signals.exceptions import RuleException
+from audit_lab.signals.rulebook import Rule
+
+PROPOSALS: dict[str, Any] = {
+    "exception_id": pl.String, "rule_id": pl.String, "user": pl.String, "client": pl.String, "namespace": pl.String, "scope": pl.String,
+    "n_sessions": pl.Int64, "n_events": pl.Int64, "status": pl.String, "why": pl.String, "expires": pl.Date,
+}
+
+
+def propose_exceptions(
+    rules: Sequence[Rule],
+    signals: pl.DataFrame,
+    events: pl.DataFrame,
+    sessions: pl.DataFrame,
+    session_events: pl.DataFrame,
+    labels: pl.DataFrame,
+    until: datetime,
+    min_sessions: int = 5,
+    lifetime: timedelta = timedelta(days=90),
+) -> pl.DataFrame:
+    """Propose exceptions from sessions that ended before `until`, and refuse those that would hide a labelled incident.
+
+    Parameters
+    ----------
+    signals, events, sessions, session_events, labels
+        The tables of these names. Only sessions that ended before `until` count, and only labels of such sessions:
+        what tunes must be earlier than what it is tested on.
+    min_sessions
+        Fewer sessions are no habit.
+    lifetime
+        How long a proposed exception holds after `until`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per rule, actor, client family and namespace that keeps coming: `status` is `proposed` or `refused`, and `why`
+        says what it would have hidden or how often it fired. Rules with a floor are never proposed. The events are
+        those that signals name, at most 50 each.
+    """
+    tables.check(signals, "signals")
+    tables.check(labels, "labels")
+    earlier = sessions.filter(pl.col("end") < until).select("session_id")
+    touchable = {rule.rule_id: rule for rule in rules if rule.floor is None and not rule.unusable}
+    named = (
+        signals.filter(pl.col("detector_id").is_in(list(touchable))).join(earlier, on="session_id", how="semi")
+        .select("detector_id", "session_id", pl.col("event_ids").alias("event_id")).explode("event_id")
+        .join(session_events, on=["event_id", "session_id"], how="semi")
+        .join(events.select("event_id", "actor", "client_family", "namespace"), on="event_id")
+    )
+    habits = (
+        named.group_by("detector_id", "actor", "client_family", "namespace")
+        .agg(pl.col("session_id").n_unique().cast(pl.Int64).alias("n_sessions"),
+             pl.col("event_id").n_unique().cast(pl.Int64).alias("n_events"))
+        .filter((pl.col("n_sessions") >= min_sessions) & (pl.col("actor") != ""))
+        .sort("n_sessions", "detector_id", "actor", "client_family", "namespace", descending=[True, False, False, False, False])
+    )
+    incidents = _incident_events(labels, earlier, session_events, events)
+    expires = (until + lifetime).date()
+    rows = [_proposal(habit, touchable[habit["detector_id"]], incidents, expires) for habit in habits.to_dicts()]
+    return pl.DataFrame(rows, schema=PROPOSALS)
+
+
+def _incident_events(labels: pl.DataFrame, earlier: pl.DataFrame, session_events: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the events of incidents: those that the label names, or all of its session where it names none."""
+    malicious = labels.filter(pl.col("verdict") == "malicious").join(earlier, on="session_id", how="semi")
+    names_some = pl.col("event_ids").list.len() > 0
+    stated = malicious.filter(names_some).select("target_id", pl.col("event_ids").alias("event_id")).explode("event_id")
+    whole = malicious.filter(~names_some).join(session_events, on="session_id").select("target_id", "event_id")
+    return pl.concat([stated, whole]).unique().join(events, on="event_id")
+
+
+def _proposal(habit: dict[str, str | int | None], rule: Rule, incidents: pl.DataFrame, expires: date) -> dict[str, object]:
+    actor, client, namespace = str(habit["actor"]), str(habit["client_family"]), habit["namespace"]
+    exception = RuleException(
+        short_id("x", rule.rule_id, actor, client, namespace), "", "", expires, rules=(rule.rule_id,), users=(_exact(actor),),
+        clients=(client,), namespaces=(_exact(str(namespace)),) if namespace is not None else (),
+    )
+    hidden = incidents.filter(exception.matches())["target_id"].unique().sort().to_list()
+    status, why = "proposed", f"{habit['n_sessions']} sessions, none of them part of a labelled incident"
+    if hidden:
+        status, why = "refused", f"it would hide events of the labelled incident {', '.join(hidden[:3])}"
+    return {
+        "exception_id": exception.exception_id, "rule_id": rule.rule_id, "user": actor, "client": client, "namespace": namespace,
+        "scope": exception.scope, "n_sessions": habit["n_sessions"], "n_events": habit["n_events"], "status": status, "why": why,
+        "expires": expires,
+    }
+
+
+def exceptions_toml(proposals: pl.DataFrame) -> str:
+    """Return the proposed rows as TOML for `load_exceptions`; owner and reason are for a person to fill in."""
+    blocks = []
+    for row in proposals.filter(pl.col("status") == "proposed").to_dicts():
+        lines = [
+            "[[exception]]", f"id = {_quoted(row['exception_id'])}", f"rules = [{_quoted(row['rule_id'])}]",
+            f"users = [{_quoted(_exact(row['user']))}]", f"clients = [{_quoted(row['client'])}]",
+            *([f"namespaces = [{_quoted(_exact(row['namespace']))}]"] if row["namespace"] is not None else []),
+            'owner = ""', 'reason = ""', f"expires = {row['expires'].isoformat()}", f"# {row['why']}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + ("\n" if blocks else "")
+
+
+def _exact(text: str) -> str:
+    """Write a name so that its own wildcards mean themselves: as a single character each, which is the narrowest there is."""
+    return text.replace("*", "?")
+
+
+def _quoted(text: str) -> str:
+    escaped = "".join(
+        c if c.isprintable() and c not in '"\\' else f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}" for c in text
+    )
+    return f'"{escaped}"'
