@@ -1,17 +1,31 @@
 """Evaluation: how well it works, at the level of sessions and of incidents, and how sure we are."""
 
+from audit_lab.evaluate.audits import estimate_from_audits, plan_audits
 from audit_lab.evaluate.calibrators import Calibrator, fit_calibrator
+from audit_lab.evaluate.cases import case_truth, judge_figures
+from audit_lab.evaluate.changes import change_points, first_alarm, watch_limit
+from audit_lab.evaluate.comparison import compare_versions, injection_success
+from audit_lab.evaluate.drift import centroid_drift, find_drift, new_values
 from audit_lab.evaluate.evaluation import evaluate
-from audit_lab.evaluate.intervals import Rate, exact, wilson
+from audit_lab.evaluate.experiments import compare_runs, expand_grid, experiment_row, read_grid
+from audit_lab.evaluate.intervals import Rate, bootstrap_actors, exact, wilson
+from audit_lab.evaluate.ladder import Rung, ladder
 from audit_lab.evaluate.neyman_pearson import Promise, calibrate, calibrate_budget, needed_units
 from audit_lab.evaluate.operating import at_budget, fpr_at_recall, precision_at_prevalence, threshold_sweep
 from audit_lab.evaluate.policies import Costs, cheapest_threshold, group_thresholds, warm_up_threshold
+from audit_lab.evaluate.population import reviewed_cases
 from audit_lab.evaluate.probability import brier, calibration_error, reliability_curve
 from audit_lab.evaluate.ranking import average_precision
 from audit_lab.evaluate.result import Evaluation
+from audit_lab.evaluate.scripted import SCRIPTS, Script, scripted_verdicts
+from audit_lab.evaluate.splits import decay, require_time_order, split_by_time
 
 __all__ = [
-    "Calibrator", "Costs", "Evaluation", "Promise", "Rate", "at_budget", "average_precision", "brier", "calibrate", "calibrate_budget",
-    "calibration_error", "cheapest_threshold", "evaluate", "exact", "fit_calibrator", "fpr_at_recall", "group_thresholds", "needed_units",
-    "precision_at_prevalence", "reliability_curve", "threshold_sweep", "warm_up_threshold", "wilson",
+    "SCRIPTS", "Calibrator", "Costs", "Evaluation", "Promise", "Rate", "Rung", "Script", "at_budget", "average_precision",
+    "bootstrap_actors", "brier", "calibrate", "calibrate_budget", "calibration_error", "case_truth", "centroid_drift", "change_points",
+    "cheapest_threshold", "compare_runs", "compare_versions", "decay", "estimate_from_audits", "evaluate", "exact", "expand_grid",
+    "experiment_row", "find_drift", "first_alarm", "fit_calibrator", "fpr_at_recall", "group_thresholds", "injection_success",
+    "judge_figures", "ladder", "needed_units", "new_values", "plan_audits", "precision_at_prevalence", "read_grid", "reliability_curve",
+    "require_time_order", "reviewed_cases", "scripted_verdicts", "split_by_time", "threshold_sweep", "warm_up_threshold", "watch_limit",
+    "wilson",
 ]
