@@ -232,6 +232,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "authentication_failed": ("get in without valid credentials", "failed to authenticate", "인증 실패"),
     "not_found": ("reach what does not exist", "asked for what does not exist", "존재하지 않는 대상 요청"),
     "write_or_delete": ("change the cluster", "changed the cluster", "클러스터 변경 요청"),
+    "delete_any": ("delete something", "deleted something", "삭제 요청"),
     "request": ("use the API", "used the API", "API 요청"),
 }
 COMMAND_WORDS: dict[str, tuple[str, str]] = {

@@ -240,13 +240,14 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
     "authentication_failed": ("denial", UNAUTHENTICATED),
     "not_found": ("denial", pl.col("status") == 404),
     "write_or_delete": ("any", (WRITE | DELETE) & ~pl.col("resource").str.ends_with("reviews").fill_null(False)),
+    "delete_any": ("any", DELETE),
     "request": ("any", pl.col("event_id").is_not_null()),
 }
 
 
 _ORDINARY = (
-    "config_read", "pod_logs", "access_review", "list_everywhere", "workload_write", "write_or_delete", "request", "not_found",
-    "command_shell", "command_discovery", "command_database_client",
+    "config_read", "pod_logs", "access_review", "list_everywhere", "workload_write", "write_or_delete", "delete_any", "request",
+    "not_found", "command_shell", "command_discovery", "command_database_client",
 )
 _SENSITIVE = (
     "secret_list", "secret_in_system", "token_request_by_person", "pod_exec", "pod_attach", "ephemeral_container", "pod_privileged",

@@ -54,11 +54,48 @@ class SignalSettings(_Section):
     seed: int = Field(7, description="seed of everything drawn at random")
 
 
+class EndpointSettings(_Section):
+    """A further endpoint of the judge: what differs from the first one."""
+
+    base_url: str = Field("", description="OpenAI-compatible endpoint")
+    model: str = Field("", description="model name at that endpoint")
+    api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds its key")
+    role: Literal["onprem", "cloud"] = Field("cloud", description="onprem: data stay in the house; cloud: they leave it")
+    usd_per_million_in: float | None = Field(None, ge=0, description="price of a million prompt tokens; null = from the price table")
+    usd_per_million_out: float | None = Field(None, ge=0, description="price of a million answer tokens")
+
+
 class JudgeSettings(_Section):
     """Which judge, where, and at what price."""
 
-    judge: Literal["baseline", "openai"] = Field("baseline", description="baseline needs no model")
+    judge: Literal["baseline", "openai", "replay"] = Field(
+        "baseline", description="baseline needs no model; openai: any compatible endpoint; replay: answers recorded before"
+    )
     base_url: str = Field("", description="OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
+    role: Literal["onprem", "cloud"] = Field("onprem", description="where that endpoint stands: onprem or cloud")
+    gguf: str = Field("", description="a GGUF file: a llama.cpp server is started for it (extra 'local'); no base_url needed")
+    cloud: EndpointSettings | None = Field(None, description="endpoint for cases that are not sensitive and only lightly suspicious")
+    large: EndpointSettings | None = Field(None, description="model asked where the first is unsure or disagrees with the signals")
+    sensitive_namespaces: list[str] = Field(
+        default_factory=lambda: ["*"],
+        description="patterns of namespaces whose cases never leave the house; ['*'] = all: closed until said otherwise",
+    )
+    sensitive_users: list[str] = Field(default_factory=list, description="patterns of identities whose cases never leave the house")
+    sensitive_categories: list[str] = Field(
+        default_factory=lambda: ["secret", "impersonation"],
+        description="categories of predicates (docs/judge.md) whose cases never leave the house",
+    )
+    cloud_below: float = Field(0.5, ge=0, le=1, description="only cases with a lower fused score may go to the cloud")
+    unsure: tuple[float, float] = Field((0.35, 0.65), description="scores of the first model between which the large one is asked")
+    disagree: float = Field(0.4, ge=0, le=1, description="difference between model and signals from which the large one is asked")
+    repeats: int = Field(1, ge=1, le=9, description="times each question is asked; the middle score counts, the spread is kept")
+    repair: bool = Field(True, description="ask once more where grounds do not hold")
+    examples: int = Field(4, ge=0, le=12, description="labelled cases of earlier time shown before the question, where there are any")
+    max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit")
+    max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit")
+    calls_per_minute: int = Field(0, ge=0, description="most calls a minute; 0 = as many as concurrency allows")
+    prices: str = Field("", description="TOML price table instead of the built-in dated one")
+    replay: str = Field("", description="file of recorded answers (JSON lines) for the judge 'replay'")
     model: str = Field("", description="model name at that endpoint")
     api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds the key; keys are never stored")
     timeout_s: float = Field(60, gt=0, description="longest wait for an answer, seconds")

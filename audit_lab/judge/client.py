@@ -109,6 +109,10 @@ class ChatClient:
             raise _connection_error(error) from None
         return self._reply(text() if callable(text) else text, messages, (time.monotonic() - started) * 1000)
 
+    def size(self, messages: list[dict[str, str]]) -> int:
+        """Return the bytes of the body that `ask` sends."""
+        return len(json.dumps(self._request(messages), ensure_ascii=False, separators=(",", ":")).encode())
+
     def adapt(self) -> bool:
         """Ask for less the next time, after an endpoint did not understand a request; False when nothing is left to leave out."""
         if self._format + 1 < len(FORMATS):

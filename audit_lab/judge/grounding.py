@@ -6,6 +6,7 @@ the claim is true of the case. What does not hold is marked with the reason; not
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.judge import facts as fact
+from audit_lab.judge.omissions import exculpatory_facts, omitted
+from audit_lab.judge.prose import CaseNumbers, check_prose
 from audit_lab.judge.relevance import COMMON_SHARE, peer_shares
 from audit_lab.judge.rows import KINDS
 from audit_lab.judge.sentences import english, korean
@@ -35,20 +38,25 @@ class _Said(NamedTuple):
 class _Checker:
     """The facts of all cases that some claim speaks of, looked up by case and predicate."""
 
-    def __init__(self, grounds: list[dict[str, Any]], candidates: pl.DataFrame, session_events: fact.Frame, events: fact.Frame) -> None:
-        names = claimed_predicates(grounds)
-        wanted = candidates.filter(pl.col("case_id").is_in(sorted({ground["case_id"] for ground in grounds})))
+    def __init__(
+        self, grounds: list[dict[str, Any]], told: set[str], candidates: pl.DataFrame, session_events: fact.Frame, events: fact.Frame,
+    ) -> None:
+        wanted = candidates.filter(pl.col("case_id").is_in(sorted({ground["case_id"] for ground in grounds} | told)))
         inside = fact.case_events(wanted, session_events, events)
-        matched = fact.matches(inside, names)
+        # A summary may speak of anything, a claim only of what it names.
+        matched = fact.matches(inside, None if told else claimed_predicates(grounds))
         self.counts = {
             (item["case_id"], item["predicate"]): _Said(item["n"], item["n_denied"], item["n_succeeded"], item["first"], item["last"])
             for item in fact.count_facts(matched).iter_rows(named=True)
         }
+        self.per_case: dict[str, dict[str, int]] = defaultdict(dict)
+        for (case_id, name), said in self.counts.items():
+            self.per_case[case_id][name] = said.n
         fresh = {ground["claim"]["predicate"] for ground in grounds if ground["claim"]["kind"] == "novelty"}
         some = matched.filter(pl.col("predicate").is_in(sorted(fresh)))
         new = fact.novelty_facts(inside, some, fact.history(events, fresh)) if fresh else None
         self.novelty = {} if new is None else {(item["case_id"], item["predicate"]): item for item in new.iter_rows(named=True)}
-        reached = {ground["claim"]["predicate"] for ground in grounds if ground["claim"]["kind"] == "reach"}
+        reached = {ground["claim"]["predicate"] for ground in grounds if ground["claim"]["kind"] == "reach"} | {"request"}
         reach = fact.reach_facts(inside, matched.filter(pl.col("predicate").is_in(sorted(reached))))
         self.reach = {(case, name, scope): n for case, name, scope, n in reach.select("case_id", "predicate", "scope", "n").iter_rows()}
         cited = pl.DataFrame(
@@ -58,6 +66,17 @@ class _Checker:
         self.events: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
         for item in matched.join(cited, on=["case_id", "event_id"], how="semi").iter_rows(named=True):
             self.events[item["case_id"], item["predicate"]][item["event_id"]] = item
+
+    def numbers(self, case_id: str, texts: list[str]) -> CaseNumbers:
+        """Return the numbers of a case that prose is held against; `texts` are the lines of its evidence."""
+        counts = self.per_case[case_id]
+        whole = self.counts.get((case_id, "request"))
+        named = {
+            "events": counts.get("request", 0), "writes": counts.get("write_or_delete", 0), "denied": whole.n_denied if whole else 0,
+            **{scope: self.reach.get((case_id, "request", scope), 0) for scope in ("namespaces", "secrets", "nodes")},
+        }
+        shown = {int(number) for text in texts for number in re.findall(r"(?<![\w-])\d+", text.replace("x", " ").replace("+", " "))}
+        return CaseNumbers(named, counts, frozenset(shown) | set(counts.values()))
 
     def wrong(self, ground: dict[str, Any], shown: set[str]) -> str | None:
         """Return why a ground does not hold, in our words; None where it holds."""
@@ -150,22 +169,32 @@ def verify_verdicts(
     Returns
     -------
     pl.DataFrame
-        Table verdicts with `holds`, `wrong`, `sentence`, `sentence_ko`, `relevance`, `note` per ground, and `grounded_share`, `usable`.
+        Table verdicts with `holds`, `wrong`, `sentence`, `sentence_ko`, `relevance`, `note` per ground, and `grounded_share`,
+        `usable`, `summary_wrong` (of a model's prose) and `omitted`.
     """
     tables.check(verdicts, "verdicts")
     records = verdicts.to_dicts()
     grounds = [{**ground, "case_id": record["case_id"]} for record in records for ground in record["grounds"]]
-    checker = _Checker(grounds, candidates, session_events, events)
+    told = {record["case_id"] for record in records if record["summary"] and record["summary_by"] == "model"}
+    checker = _Checker(grounds, told, candidates, session_events, events)
+    texts: dict[str, list[str]] = defaultdict(list)
+    for case_id, text in evidence.select("case_id", "text").iter_rows():
+        texts[case_id].append(text)
+    innocent = exculpatory_facts(evidence)
     shown: dict[str, set[str]] = defaultdict(set)
     for case_id, event_ids in evidence.select("case_id", "event_ids").iter_rows():
         shown[case_id].update(event_ids)
     shares = peer_shares(grounds, candidates, session_events, events)
     for record in records:
         record["grounds"] = [_checked({**ground, "case_id": record["case_id"]}, checker, shown, shares) for ground in record["grounds"]]
+        if record["case_id"] in told:
+            numbers = checker.numbers(record["case_id"], texts[record["case_id"]])
+            record["summary_wrong"] = "; ".join(check_prose(record["summary"], numbers, record["raw_score"])) or None
         held = [ground["holds"] for ground in record["grounds"]]
         record["grounded_share"] = sum(held) / len(held) if held else None
         needs_grounds = record["score"] is not None and record["score"] >= review_line
         enough = (record["grounded_share"] or 0.0) >= min_grounded if held else not needs_grounds
+        record["omitted"] = omitted(innocent[record["case_id"]], record["summary"]) if needs_grounds else None
         record["usable"] = record["score"] is not None and enough
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
 

@@ -6,72 +6,39 @@ reason in `abstain`. Every call leaves an egress row, the ones that failed inclu
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from audit_lab.errors import JudgeError
 from audit_lab.hashing import short_id, text_digest
+from audit_lab.judge.budget import Budget, find_price
 from audit_lab.judge.cache import CALLS, AnswerCache, LineFile, answer_key
 from audit_lab.judge.client import CallError, ChatClient, Reply
 from audit_lab.judge.evidence import EVIDENCE_VERSION
-from audit_lab.judge.prompt import Example, Prompt, build_prompts, load_template
-from audit_lab.judge.schema import AnswerError, answer_schema, parse_answer
+from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, load_template, repair_prompt
+from audit_lab.judge.schema import Answer, AnswerError, parse_answer
+from audit_lab.judge.turns import Turns
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.profile import JudgeSettings
 
 JUDGE_ID = "openai"
 # A server that asks for a longer pause than this is as good as absent for an interactive run.
 MAX_WAIT_S = 120.0
-# This many cases in a row without any answer: the rest is not tried, so that a dead endpoint costs no hours.
-GIVE_UP_AFTER = 3
 _BACKOFF_S = 0.5
 
 
-@dataclass
-class Budget:
-    """Tokens and money of one run: reserved before a call, settled after it; hard."""
+class Answered(NamedTuple):
+    """What became of a question: the record of its answer (`text`, usage) or `failure`; calls it took; held before or not."""
 
-    max_tokens: int
-    max_usd: float
-    usd_per_million_in: float | None
-    usd_per_million_out: float | None
-    tokens: int = 0
-    usd: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return the price of a call in US dollars; None where a price is not known."""
-        if self.usd_per_million_in is None or self.usd_per_million_out is None:
-            return None
-        return (tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out) / 1e6
-
-    def reserve(self, tokens_in: int, tokens_out: int) -> str | None:
-        """Set the most that a call can use aside; return why that is not possible, or None."""
-        with self._lock:
-            price = self.price(tokens_in, tokens_out) or 0.0
-            if self.tokens + tokens_in + tokens_out > self.max_tokens:
-                return f"the budget of {self.max_tokens} tokens is used up"
-            if self.usd + price > self.max_usd:
-                return f"the budget of {self.max_usd:g} US dollars is used up"
-            self.tokens += tokens_in + tokens_out
-            self.usd += price
-            return None
-
-    def settle(self, reserved: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace what was set aside for a call by what it used."""
-        with self._lock:
-            self.tokens += sum(used) - sum(reserved)
-            self.usd += (self.price(*used) or 0.0) - (self.price(*reserved) or 0.0)
+    record: dict[str, Any]
+    attempts: int
+    cached: bool
 
 
 class ModelJudge:
@@ -84,26 +51,32 @@ class ModelJudge:
     folder
         Where answers and calls are kept; None keeps them for this process only.
     examples
-        Labelled cases of earlier time, shown before the question.
+        Labelled cases of earlier time, shown before the question: the same for all cases, or by case id.
     progress
-        Called with (done, all) after each case.
+        Called with (questions done, questions).
     """
 
     def __init__(
-        self, settings: JudgeSettings, folder: Path | None = None, *, examples: Sequence[Example] = (),
-        progress: Callable[[int, int], None] | None = None, judge_id: str = JUDGE_ID, role: str = "onprem",
+        self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
+        progress: Callable[[int, int], None] | None = None, judge_id: str = JUDGE_ID,
     ) -> None:
-        self.settings, self.judge_id, self.role = settings, judge_id, role
+        self.settings, self.judge_id = settings, judge_id
         self.template = load_template()
-        self.examples = tuple(examples)
+        self.price = find_price(settings)
         self._client = ChatClient(settings, settings.concurrency)
-        shown = text_digest("\n".join(example.facts + example.answer for example in self.examples))
-        parts = [self.template.digest, shown, EVIDENCE_VERSION, settings.model, str(self._client.parameters())]
-        self.judge_version = f"{self.template.name}-{text_digest(' '.join(parts))[:12]}"
         self._cache = AnswerCache(folder)
         self._calls = LineFile(folder / CALLS if folder else None)
         self._progress = progress
-        self._lock = threading.Lock()
+        self.show(examples)
+
+    def show(self, examples: Examples) -> None:
+        """Choose the labelled cases that are shown before the question; they are part of the judge's version."""
+        self.examples = examples
+        lists = list(examples.values()) if isinstance(examples, Mapping) else [examples]
+        pool: set[Example] = {example for chosen in lists for example in chosen}
+        shown = text_digest("\n".join(sorted(example.facts + example.answer for example in pool)))
+        parts = [self.template.digest, shown, EVIDENCE_VERSION, self.settings.model, str(self._client.parameters()), self.settings.repeats]
+        self.judge_version = f"{self.template.name}-{text_digest(' '.join(map(str, parts)))[:12]}"
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return a verdict per candidate, grounds unchecked.
@@ -114,152 +87,168 @@ class ModelJudge:
             When not one case could be judged because of the endpoint; its `tables` hold the verdict and egress rows all the same.
         """
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
+        return self._judge(prompts, dict(candidates.select("case_id", "floor").iter_rows()))
+
+    def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
+        """Ask once more where grounds do not hold, telling which and why; None where there is nothing to repair.
+
+        Parameters
+        ----------
+        verdicts
+            Verdicts of this judge, checked.
+        candidates, evidence
+            What they were made from.
+        """
+        if not self.settings.repair:
+            return None
+        prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
+        again: dict[str, Prompt] = {}
+        for item in verdicts.filter(pl.col("score").is_not_null() & (pl.col("grounded_share") < 1)).iter_rows(named=True):
+            prompt = prompts[item["case_id"]]
+            held = self._cache.get(self._key(prompt))
+            if held is not None and "text" in held:
+                again[item["case_id"]] = repair_prompt(prompt, held["text"], item["grounds"], self.template)
+        if not again:
+            return None
         floors = dict(candidates.select("case_id", "floor").iter_rows())
-        # Cases whose facts read the same are one question, asked once.
-        distinct = {prompt.sha256: prompt for prompt in prompts.values()}
-        run = _Run(self._budget(), len(distinct))
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            answers = dict(zip(distinct, pool.map(lambda prompt: self._answer(prompt, run), distinct.values()), strict=True))
-        asked: set[str] = set()
-        rows = []
-        for prompt in prompts.values():
-            answer = answers[prompt.sha256]
-            rows.append(self._verdict(prompt, floors[prompt.case_id], answer, run.budget, again=prompt.sha256 in asked))
-            asked.add(prompt.sha256)
-        made = JudgeTables(verdict_frame(rows), egress_frame(run.egress))
-        if rows and run.n_answers == 0 and run.last_failure is not None:
-            raise _nothing_judged(self._client.endpoint, run.last_failure, made)
-        return made
+        try:
+            return self._judge(again, floors)
+        except JudgeError as error:
+            # What was judged before stands: a repair that cannot be asked for is no reason to fail.
+            made: JudgeTables = error.tables  # type: ignore[attr-defined]
+            return made
+
+    def refuse(self, case_ids: Sequence[str], why: str) -> JudgeTables:
+        """Return verdicts that say why nothing was asked."""
+        rows = [verdict_row(case_id, self.judge_id, self.judge_version, abstain=why) for case_id in case_ids]
+        return JudgeTables(verdict_frame(rows), egress_frame([]))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _budget(self) -> Budget:
-        chosen = self.settings
-        return Budget(chosen.max_tokens, chosen.max_usd, chosen.usd_per_million_in, chosen.usd_per_million_out)
+    # ---- questions and answers -----------------------------------------------------------------------------
 
-    def _answer(self, prompt: Prompt, run: _Run) -> tuple[dict[str, Any], int, bool]:
-        """Return the record of an answer, the calls it took, and whether it was held already."""
-        key = answer_key(prompt.sha256, self.settings.model, self._client.parameters())
-        record, attempts, cached = self._cache.get(key), 0, True
-        if record is None:
-            (record, attempts), cached = self._buy(prompt, key, run), False
-        with self._lock:
-            run.done += 1
-            run.n_answers += "text" in record
-            if self._progress:
-                self._progress(run.done, run.total)
-        return record, attempts, cached
+    def _judge(self, prompts: dict[str, Prompt], floors: dict[str, float | None]) -> JudgeTables:
+        # Cases whose facts read the same are one question, asked once.
+        distinct = {prompt.sha256: prompt for prompt in prompts.values()}
+        questions = [(prompt, repeat) for prompt in distinct.values() for repeat in range(self.settings.repeats)]
+        budget = Budget.of(self.settings, self._calls.read(), datetime.now(UTC).date())
+        turns = Turns(budget, len(questions), self.settings.calls_per_minute, self._progress)
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+            found = list(pool.map(lambda question: self._answer(question[0], question[1], turns), questions))
+        answers: dict[str, list[Answered]] = {}
+        for (prompt, _), answered in zip(questions, found, strict=True):
+            answers.setdefault(prompt.sha256, []).append(answered)
+        asked: set[str] = set()
+        rows = []
+        for case_id, prompt in prompts.items():
+            rows.append(self._verdict(prompt, floors[case_id], answers[prompt.sha256], again=prompt.sha256 in asked))
+            asked.add(prompt.sha256)
+        made = JudgeTables(verdict_frame(rows), egress_frame(turns.egress))
+        if rows and turns.n_answers == 0 and turns.last_failure is not None:
+            raise _nothing_judged(self._client.endpoint, turns.last_failure, made)
+        return made
 
-    def _verdict(
-        self, prompt: Prompt, floor: float | None, answer: tuple[dict[str, Any], int, bool], budget: Budget, *, again: bool,
-    ) -> dict[str, Any]:
-        record, attempts, cached = answer
-        cached = cached or again
-        more: dict[str, Any] = {
-            "attempts": 0 if again else attempts, "cached": cached and "text" in record, "prompt_sha256": prompt.sha256, "floor": floor,
-        }
-        if "text" not in record:
-            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=record["failure"])
-        used = (record["tokens_in"], record["tokens_out"])
-        more.update(
-            model=record["model"], tokens_in=used[0], tokens_out=used[1], latency_ms=None if cached else record["latency_ms"],
-            cost_usd=0.0 if cached else budget.price(*used),
-        )
-        try:
-            if record.get("refused"):
-                raise AnswerError(record["refused"])
-            said = parse_answer(record["text"], prompt.handles)
-        except AnswerError as error:
-            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=str(error))
-        return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=said, **more)
+    def _key(self, prompt: Prompt, repeat: int = 0) -> str:
+        return answer_key(prompt.sha256, self.settings.model, self._client.parameters(), repeat)
 
-    def _buy(self, prompt: Prompt, key: str, run: _Run) -> tuple[dict[str, Any], int]:
-        """Return the record of a new answer, or `{"failure": why}`, and how many calls it took."""
+    def _answer(self, prompt: Prompt, repeat: int, turns: Turns) -> Answered:
+        record = self._cache.get(self._key(prompt, repeat))
+        found = Answered(record, 0, True) if record is not None else self._buy(prompt, repeat, turns)
+        turns.answered("text" in found.record)
+        return found
+
+    def _buy(self, prompt: Prompt, repeat: int, turns: Turns) -> Answered:
         attempts = tries = 0
+        most = prompt.tokens + self.settings.max_output_tokens
+        most_usd = self.price.of(prompt.tokens, self.settings.max_output_tokens)
         while True:
-            stopped = run.stopped
-            reserved = (prompt.tokens, self.settings.max_output_tokens)
-            refusal = stopped or run.budget.reserve(*reserved)
+            refusal = turns.stopped or turns.budget.reserve(most, most_usd)
             if refusal:
-                return {"failure": refusal}, attempts
-            run.wait_for_turn()
+                return Answered({"failure": refusal}, attempts, False)
+            turns.wait()
             attempts += 1
             try:
                 reply = self._client.ask(prompt.messages)
             except CallError as error:
-                run.budget.settle(reserved, (0, 0))
-                self._record_call(prompt, run, error.name, None)
+                turns.budget.settle(-most, -(most_usd or 0.0))
+                self._record_call(prompt, turns, error.name, None)
                 if error.name == "bad_request" and self._client.adapt():
                     continue
                 tries += error.name != "adapted"
                 wait_s = error.wait_s if error.wait_s is not None else _BACKOFF_S * 2**tries
                 if error.again and tries <= self.settings.retries and wait_s <= MAX_WAIT_S:
-                    run.pause(wait_s)
+                    turns.pause(wait_s)
                     continue
-                run.failed(error)
-                return {"failure": f"{error} after {attempts} calls" if attempts > 1 else str(error)}, attempts
-            run.budget.settle(reserved, (reply.tokens_in, reply.tokens_out))
-            self._record_call(prompt, run, "ok", reply)
-            run.succeeded()
+                turns.failed(error)
+                return Answered({"failure": f"{error} after {attempts} calls" if attempts > 1 else str(error)}, attempts, False)
+            cost = self.price.of(reply.tokens_in, reply.tokens_out)
+            turns.budget.settle(reply.tokens_in + reply.tokens_out - most, (cost or 0.0) - (most_usd or 0.0))
+            turns.succeeded()
             record = {
                 "text": reply.text, "model": reply.model, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out,
                 "latency_ms": reply.latency_ms, "refused": reply.refused, "prompt_sha256": prompt.sha256,
             }
-            self._cache.put(key, record)
-            return record, attempts
+            # First the answer, then the account of it: a crash between the two may lose a line, never an answer.
+            self._cache.put(self._key(prompt, repeat), record)
+            self._record_call(prompt, turns, "ok", reply)
+            return Answered(record, attempts, False)
 
-    def _record_call(self, prompt: Prompt, run: _Run, outcome: str, reply: Reply | None) -> None:
+    def _record_call(self, prompt: Prompt, turns: Turns, outcome: str, reply: Reply | None) -> None:
         at = datetime.now(UTC)
-        sent = len(str(prompt.messages).encode()) + len(str(answer_schema()).encode())
         row = {
-            "egress_id": short_id("g", at.isoformat(), self._client.endpoint, prompt.sha256, outcome), "at": at,
-            "endpoint": self._client.endpoint, "judge_id": self.judge_id, "prompt_sha256": prompt.sha256, "bytes_sent": sent,
-            "tokens_in": reply.tokens_in if reply else None, "outcome": outcome, "case_id": prompt.case_id, "role": self.role,
-            "tokens_out": reply.tokens_out if reply else None,
-            "cost_usd": run.budget.price(reply.tokens_in, reply.tokens_out) if reply else None,
+            "egress_id": short_id("g", at.isoformat(), self._client.endpoint, prompt.sha256, outcome, len(turns.egress)), "at": at,
+            "endpoint": self._client.endpoint, "judge_id": self.judge_id, "prompt_sha256": prompt.sha256,
+            "bytes_sent": self._client.size(prompt.messages), "tokens_in": reply.tokens_in if reply else None, "outcome": outcome,
+            "case_id": prompt.case_id, "role": self.settings.role, "tokens_out": reply.tokens_out if reply else None,
+            "cost_usd": self.price.of(reply.tokens_in, reply.tokens_out) if reply else None,
         }
         self._calls.append({**row, "at": at.isoformat()})
-        with self._lock:
-            run.egress.append(row)
+        turns.record(row)
+
+    # ---- verdicts ------------------------------------------------------------------------------------------
+
+    def _verdict(self, prompt: Prompt, floor: float | None, answers: list[Answered], *, again: bool) -> dict[str, Any]:
+        whole = [answer for answer in answers if "text" in answer.record]
+        cached = bool(whole) and (again or all(answer.cached for answer in whole))
+        more: dict[str, Any] = {
+            "attempts": 0 if again else sum(answer.attempts for answer in answers), "cached": cached, "prompt_sha256": prompt.sha256,
+            "floor": floor,
+        }
+        if not whole:
+            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=answers[0].record["failure"])
+        fresh = [answer.record for answer in whole if not (answer.cached or again)]
+        costs = [self.price.of(record["tokens_in"], record["tokens_out"]) for record in fresh]
+        more.update(
+            model=whole[0].record["model"], tokens_in=sum(answer.record["tokens_in"] for answer in whole),
+            tokens_out=sum(answer.record["tokens_out"] for answer in whole),
+            latency_ms=sum(record["latency_ms"] for record in fresh) if fresh else None,
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        )
+        said: list[Answer] = []
+        why = ""
+        for answer in whole:
+            try:
+                if answer.record.get("refused"):
+                    raise AnswerError(answer.record["refused"])
+                said.append(parse_answer(answer.record["text"], prompt.handles))
+            except AnswerError as error:
+                why = why or str(error)
+        if not said:
+            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=why)
+        middle, spread = middle_answer(said)
+        return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=middle, spread=spread, **more)
 
 
-class _Run:
-    """What the threads of one run share: budget, pauses, and whether it is worth going on."""
-
-    def __init__(self, budget: Budget, total: int) -> None:
-        self.budget, self.total = budget, total
-        self.done = self.n_answers = 0
-        self.egress: list[dict[str, Any]] = []
-        self.stopped: str | None = None
-        self.last_failure: CallError | None = None
-        self._in_a_row = 0
-        self._not_before = 0.0
-        self._lock = threading.Lock()
-
-    def pause(self, wait_s: float) -> None:
-        """Let no thread call before `wait_s` seconds have passed."""
-        with self._lock:
-            self._not_before = max(self._not_before, time.monotonic() + wait_s)
-
-    def wait_for_turn(self) -> None:
-        """Wait until the last pause is over."""
-        while (left := self._not_before - time.monotonic()) > 0:
-            time.sleep(min(left, 1.0))
-
-    def succeeded(self) -> None:
-        """Note that the endpoint answers."""
-        with self._lock:
-            self._in_a_row = 0
-
-    def failed(self, error: CallError) -> None:
-        """Note a case that got no answer; stop the run when there is no sense in going on."""
-        with self._lock:
-            self.last_failure = error
-            self._in_a_row += 1
-            if error.fatal or (error.again and self._in_a_row >= GIVE_UP_AFTER):
-                self.stopped = f"not tried: {error}"
+def middle_answer(said: list[Answer]) -> tuple[Answer, float | None]:
+    """Return the answer with the middle score of repeated ones, and the spread of their scores (None for one answer)."""
+    scored = [answer for answer in said if answer.score is not None and not answer.abstain]
+    if len(said) == 1 or not scored:
+        return said[0], None
+    scores = [answer.score for answer in scored if answer.score is not None]
+    middle = statistics.median_low(scores)
+    return next(answer for answer in scored if answer.score == middle), max(scores) - min(scores)
 
 
 def _nothing_judged(endpoint: str, failure: CallError, made: JudgeTables) -> JudgeError:

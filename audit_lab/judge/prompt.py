@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -17,7 +18,7 @@ import polars as pl
 
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
-from audit_lab.judge.rows import count_tokens, number_events
+from audit_lab.judge.rows import claim_text, count_tokens, number_events
 from audit_lab.judge.schema import answer_schema
 
 PROMPT = "verdict-1"
@@ -39,6 +40,9 @@ class Example:
 
     facts: str
     answer: str
+
+
+Examples = Sequence[Example] | Mapping[str, Sequence[Example]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def load_template(name: str = PROMPT) -> Template:
 
 
 def build_prompts(
-    case_ids: Sequence[str], evidence: pl.DataFrame, template: Template, examples: Sequence[Example] = (),
+    case_ids: Sequence[str], evidence: pl.DataFrame, template: Template, examples: Examples = (),
 ) -> dict[str, Prompt]:
     """Return the prompt of each case.
 
@@ -87,22 +91,29 @@ def build_prompts(
         Cases to ask about; one without evidence gets a prompt that says so.
     evidence
         Table evidence.
-    template, examples
-        What is the same for all cases.
+    template
+        The prompt file.
+    examples
+        Labelled cases shown before the question: the same for all, or by case id.
     """
-    opening = [{"role": "system", "content": template.sections["system"]}]
-    for example in examples:
-        opening.append({"role": "user", "content": template.sections["example"].replace("{facts}", example.facts)})
-        opening.append({"role": "assistant", "content": example.answer})
-    shared = sum(count_tokens(message["content"]) + 4 for message in opening)
     prompts: dict[str, Prompt] = {}
     for case_id, texts, ids in packs(case_ids, evidence):
-        facts = facts_text(texts)
-        messages = [*opening, {"role": "user", "content": template.sections["user"].replace("{facts}", facts)}]
+        mine = examples.get(case_id, ()) if isinstance(examples, Mapping) else examples
+        messages = [{"role": "system", "content": template.sections["system"]}]
+        for example in mine:
+            messages.append({"role": "user", "content": template.sections["example"].replace("{facts}", example.facts)})
+            messages.append({"role": "assistant", "content": example.answer})
+        messages.append({"role": "user", "content": template.sections["user"].replace("{facts}", facts_text(texts))})
         handles = {f"e{number}": event_id for event_id, number in number_events(ids).items()}
-        tokens = shared + count_tokens(messages[-1]["content"]) + 4
+        tokens = sum(_tokens(message["content"]) for message in messages)
         prompts[case_id] = Prompt(case_id, messages, digest_messages(messages, template), tokens, handles)
     return prompts
+
+
+@lru_cache(maxsize=256)
+def _tokens(text: str) -> int:
+    # Four tokens for what a chat template puts around a message.
+    return count_tokens(text) + 4
 
 
 def packs(case_ids: Sequence[str], evidence: pl.DataFrame) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -117,11 +128,22 @@ def facts_text(texts: Sequence[str]) -> str:
     return "\n".join(f"{number} {text}" for number, text in enumerate(texts, start=1)) or "(no facts)"
 
 
-def repair_messages(messages: list[dict[str, str]], answer: str, wrong: Sequence[str], template: Template) -> list[dict[str, str]]:
-    """Return the messages of the one repair attempt: the answer so far, and what does not hold, in our words."""
-    said = "\n".join(f"- {line}" for line in wrong)
-    return [*messages, {"role": "assistant", "content": answer},
-            {"role": "user", "content": template.sections["repair"].replace("{wrong}", said)}]
+def repair_prompt(prompt: Prompt, answer: str, grounds: Sequence[dict[str, Any]], template: Template) -> Prompt:
+    """Return the one repair attempt: the answer so far, which of its grounds do not hold, and why, in our words.
+
+    Parameters
+    ----------
+    prompt, answer
+        What was asked, and the model's text.
+    grounds
+        Its grounds as `verify_verdicts` left them.
+    """
+    failed = [(number, ground) for number, ground in enumerate(grounds, start=1) if ground["wrong"]]
+    wrong = "\n".join(f"- ground {number} {claim_text(ground['claim'])}: {ground['wrong']}" for number, ground in failed)
+    messages = [*prompt.messages, {"role": "assistant", "content": answer},
+                {"role": "user", "content": template.sections["repair"].replace("{wrong}", wrong)}]
+    tokens = prompt.tokens + sum(count_tokens(message["content"]) + 4 for message in messages[-2:])
+    return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles)
 
 
 def digest_messages(messages: list[dict[str, str]], template: Template) -> str:

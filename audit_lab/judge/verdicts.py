@@ -30,8 +30,10 @@ def verdict_row(
     raw = answer.score if said and answer is not None else None
     row: dict[str, Any] = {
         "case_id": case_id, "judge_id": judge_id, "judge_version": judge_version, "model": None, "prompt_sha256": prompt_sha256,
-        "score": None if raw is None else max(raw, floor or 0.0), "raw_score": raw, "usable": raw is not None,
-        "summary": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None, "checks": [], "action": None,
+        "score": None if raw is None else max(raw, floor or 0.0), "raw_score": raw, "spread": None,
+        "usable": raw is not None,
+        "summary": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None, "omitted": None,
+        "checks": [], "action": None,
         "abstain": None, "attempts": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": None, "latency_ms": None, "cached": False,
     }
     if answer is not None:

@@ -364,7 +364,7 @@ def test_the_budget_of_tokens_is_hard(many):
         made = ask(tale, pack, endpoint.url, max_tokens=4000, concurrency=1)
     spent = made.egress["tokens_in"].sum() + made.egress["tokens_out"].sum()
     assert 0 < spent <= 4000
-    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 4000 tokens is used up"]
+    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 4000 tokens a run is used up"]
 
 
 def test_the_budget_of_money_is_hard_and_calls_are_priced(many):

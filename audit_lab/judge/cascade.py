@@ -1,0 +1,157 @@
+"""Several endpoints as one judge: by role, and from small to large.
+
+Each case goes to the endpoint that its route allows. Where the first model is unsure, or far from what the signals say,
+a larger one is asked, on-premises unless the case may go to the cloud. A case whose endpoint is down waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from audit_lab.errors import JudgeError
+from audit_lab.judge.models import ModelJudge
+from audit_lab.judge.prompt import Examples
+from audit_lab.judge.routing import NO_HOUSE, WAITS
+from audit_lab.judge.verdicts import JudgeTables
+from audit_lab.profile import EndpointSettings, JudgeSettings
+
+_BILL = ("tokens_in", "tokens_out", "attempts", "cost_usd")
+
+
+def settings_for(settings: JudgeSettings, endpoint: EndpointSettings) -> JudgeSettings:
+    """Return the judge's settings with another endpoint in place of the first."""
+    return settings.model_copy(update={**endpoint.model_dump(), "gguf": "", "cloud": None, "large": None})
+
+
+class CascadeJudge:
+    """A judge of up to three endpoints: the first of the profile, one in the cloud, and a larger one.
+
+    Parameters
+    ----------
+    settings, folder, examples, progress
+        As for `ModelJudge`.
+    """
+
+    def __init__(
+        self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.judge_id = "openai"
+        first = settings.model_copy(update={"cloud": None, "large": None})
+        self._first = ModelJudge(first, folder, examples=examples, progress=progress)
+        self._cloud = self._other(settings.cloud, folder, examples)
+        self._large = self._other(settings.large, folder, examples)
+        self._routes: dict[str, str] = {}
+
+    def _other(self, endpoint: EndpointSettings | None, folder: Path | None, examples: Examples) -> ModelJudge | None:
+        return ModelJudge(settings_for(self.settings, endpoint), folder, examples=examples) if endpoint else None
+
+    @property
+    def judge_version(self) -> str:
+        """Versions of all its judges."""
+        return "+".join(judge.judge_version for judge in self._judges())
+
+    def show(self, examples: Examples) -> None:
+        """Choose the labelled cases that every endpoint is shown."""
+        for judge in self._judges():
+            judge.show(examples)
+
+    def route(self, routes: pl.DataFrame) -> None:
+        """Take over where each case may be judged; a case without a route stays on-premises."""
+        self._routes = dict(routes.select("case_id", "role").iter_rows())
+
+    def close(self) -> None:
+        """Close all connections."""
+        for judge in self._judges():
+            judge.close()
+
+    def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
+        """Return a verdict per candidate, grounds unchecked.
+
+        Raises
+        ------
+        JudgeError
+            When not one case could be judged.
+        """
+        roles = [self._routes.get(case_id, "onprem") for case_id in candidates["case_id"]]
+        routed = candidates.with_columns(pl.Series("to", roles))
+        parts: list[JudgeTables] = []
+        errors: list[JudgeError] = []
+        for role, part in sorted(((str(key[0]), frame) for key, frame in routed.group_by("to", maintain_order=True)), reverse=True):
+            judge = self._cloud if role == "cloud" and self._cloud is not None else self._first
+            # A first endpoint in the cloud gets nothing but what may go there.
+            if judge.settings.role == "cloud" and role == "onprem":
+                errors.append(JudgeError("sensitive cases have no on-premises endpoint", "set judge.gguf, or judge.base_url and role"))
+                parts.append(judge.refuse(part["case_id"].to_list(), NO_HOUSE))
+                continue
+            made, error = _attempt(judge, part.drop("to"), evidence, signals)
+            if error and role == "cloud" and judge is not self._first and self._first.settings.role == "onprem":
+                # The other way round is no matter: what may leave the house may also stay.
+                inside, error = _attempt(self._first, part.drop("to"), evidence, signals)
+                made = JudgeTables(inside.verdicts, pl.concat([made.egress, inside.egress]))
+            parts.append(_waiting(made) if role == "onprem" and error else made)
+            errors += [error] if error else []
+        if errors and all(part.verdicts["score"].null_count() == part.verdicts.height for part in parts):
+            raise errors[0]
+        made = JudgeTables(pl.concat([part.verdicts for part in parts]), pl.concat([part.egress for part in parts]))
+        made = self._ask_large(made, candidates, evidence, signals) if self._large is not None else made
+        order = candidates.select("case_id").with_row_index("place")
+        return JudgeTables(made.verdicts.join(order, on="case_id").sort("place").drop("place"), made.egress)
+
+    def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
+        """Let each endpoint repair its own verdicts."""
+        parts = []
+        for judge in self._judges():
+            own = verdicts.filter(pl.col("judge_version") == judge.judge_version)
+            made = judge.repair(own, candidates, evidence) if own.height else None
+            parts += [made] if made is not None else []
+        if not parts:
+            return None
+        return JudgeTables(pl.concat([part.verdicts for part in parts]), pl.concat([part.egress for part in parts]))
+
+    def _judges(self) -> list[ModelJudge]:
+        return [judge for judge in (self._first, self._cloud, self._large) if judge is not None]
+
+    def _ask_large(self, made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
+        large = self._large
+        if large is None:
+            return made
+        low, high = self.settings.unsure
+        fused = candidates.select("case_id", pl.col("score").alias("fused"))
+        doubt = made.verdicts.join(fused, on="case_id").filter(
+            pl.col("raw_score").is_between(low, high) | ((pl.col("raw_score") - pl.col("fused")).abs() > self.settings.disagree))
+        allowed = [
+            case_id for case_id in doubt["case_id"]
+            if large.settings.role == "onprem" or self._routes.get(case_id, "onprem") == "cloud"
+        ]
+        if not allowed:
+            return made
+        second, _ = _attempt(large, candidates.filter(pl.col("case_id").is_in(allowed)), evidence, signals)
+        better = second.verdicts.filter(pl.col("score").is_not_null())
+        # What the first model cost stays on the bill.
+        first = made.verdicts.select("case_id", *(pl.col(name).alias(f"first_{name}") for name in _BILL))
+        better = better.join(first, on="case_id", maintain_order="left").with_columns(
+            *(pl.col(name) + pl.col(f"first_{name}") for name in _BILL)).select(made.verdicts.columns)
+        kept = made.verdicts.join(better.select("case_id"), on="case_id", how="anti")
+        return JudgeTables(pl.concat([kept, better]), pl.concat([made.egress, second.egress]))
+
+
+def _attempt(
+    judge: ModelJudge, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
+) -> tuple[JudgeTables, JudgeError | None]:
+    try:
+        return judge(candidates, evidence, signals), None
+    except JudgeError as error:
+        made = getattr(error, "tables", None)
+        if made is None:
+            raise
+        return made, error
+
+
+def _waiting(made: JudgeTables) -> JudgeTables:
+    """Say of cases whose on-premises endpoint is down that they wait."""
+    return made._replace(verdicts=made.verdicts.with_columns(pl.format("{} ({})", pl.lit(WAITS), pl.col("abstain")).alias("abstain")))

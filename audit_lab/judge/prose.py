@@ -1,0 +1,131 @@
+"""A model's own words, held against the tables: numbers are recomputed, and plain contradictions are named.
+
+Prose stays unverified; this only finds what is wrong in it. Two things are checked: every number that stands before
+or after a known noun (events, secrets, namespaces, denied …) must be the number of the case, any other number must at
+least occur among the facts; and words that claim or deny a fact (read-only, nothing was denied, cluster-admin …) must not
+contradict it. The words are English: other languages pass with numbers checked only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+# Words of prose -> predicates: at least one of them must have happened when prose says so.
+_MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"cluster-admin", ("binding_cluster_admin",)),
+    (r"secrets?\b", ("secret_get", "secret_list", "secret_write", "secret_delete", "role_secrets", "secret_in_system")),
+    (r"role ?bindings?\b|bound (a|the) role", ("binding_write",)),
+    (r"exec(uted|ution)?\b|ran (a )?commands?|shell\b", ("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec")),
+    (r"privileged (pod|container)", ("pod_privileged",)),
+    (r"host ?path|host (file|mount|path)", ("pod_host_path",)),
+    (r"impersonat", ("impersonate",)),
+    (r"webhooks?\b", ("webhook_write", "webhook_delete")),
+    (r"(core)?dns\b", ("coredns_write",)),
+    (r"miner|mining", ("command_miner", "image_offensive")),
+    (r"reverse shell", ("command_reverse_shell",)),
+    (r"metadata service", ("command_metadata_service",)),
+    (r"port[ -]?forward", ("port_forward",)),
+    (r"certificate (signing )?requests?|\bcsr\b", ("csr_create", "csr_approve")),
+    (r"minted|token requests?|issued (a )?tokens?", ("token_request", "secret_service_account_token", "token_request_by_person")),
+    (r"delet(ed|ion|ing)", ("secret_delete", "workload_delete", "events_delete", "storage_delete", "namespace_delete",
+                            "webhook_delete", "guardrail_delete", "delete_many", "delete_any")),
+    (r"cron ?jobs?", ("workload_scheduled",)),
+    (r"daemon ?sets?", ("workload_on_every_node",)),
+    (r"service accounts? (was|were) created|created (a |new )?service accounts?", ("service_account_create",)),
+    (r"without (any )?(identity|authentication)|anonymous(ly)?", ("anonymous_allowed", "authentication_failed")),
+)
+# Nouns after (or before) a number -> which of the case's numbers it must be.
+_NOUNS: tuple[tuple[str, str], ...] = (
+    (r"(different |distinct )?namespaces?", "namespaces"), (r"(different |distinct )?secrets?", "secrets"),
+    (r"(different |distinct )?nodes?", "nodes"), (r"den(ied|ials?)|forbidden|refus(ed|als?)|rejected", "denied"),
+    (r"(api )?(requests?|events?|calls?|actions? in total)", "events"), (r"writes?|changes?|modifications?", "writes"),
+    (r"sessions?", "sessions"),
+)
+_NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
+                 "once": 1, "twice": 2}
+_NUMBER = rf"(?<![\w.-])(\d[\d,]*|{'|'.join(_NUMBER_WORDS)})(?![\w%]|[.]\d)"
+_NEGATED = re.compile(r"\b(no|not|never|without|neither|nor|nothing|none|didn't|absence of)\W+(\w+\W+){0,3}$", re.IGNORECASE)
+_BENIGN = re.compile(
+    r"\b(benign|harmless|routine|legitimate|ordinary|normal (work|operation|activity|behaviou?r)|nothing suspicious|no suspicious)",
+    re.IGNORECASE)
+_MALICIOUS = re.compile(r"\b(malicious|attack(er)?s?|compromised?|exfiltrat\w*|intrusion|hostile)\b", re.IGNORECASE)
+HIGH, LOW = 0.7, 0.3
+
+
+@dataclass(frozen=True)
+class CaseNumbers:
+    """What the tables say of a case: numbers by noun, counts by predicate, and all numbers its evidence shows."""
+
+    named: Mapping[str, int]
+    counts: Mapping[str, int]
+    shown: frozenset[int] = field(default_factory=frozenset)
+
+
+def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list[str]:
+    """Return what the tables contradict in a summary, in our words; empty where nothing was found.
+
+    >>> check_prose("It listed 12 secrets.", CaseNumbers({"secrets": 5}, {"secret_list": 1}), 0.5)
+    ['says 12 secrets, the tables say 5']
+    """
+    return [*_numbers(summary, numbers), *_mentions(summary, numbers), *_plain(summary, numbers, score)]
+
+
+def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
+    text = summary.lower()
+    taken: set[int] = set()
+    for pattern, noun in _NOUNS:
+        for match in re.finditer(rf"{_NUMBER}\s+(?:\w+\s+){{0,1}}?(?:{pattern})\b", text):
+            if match.start(1) in taken:
+                continue
+            taken.add(match.start(1))
+            said, true = _value(match.group(1)), numbers.named.get(noun)
+            # Numbers of a part (two of the denied requests) are true as long as they occur among the facts.
+            if true is not None and said != true and (said > true or said not in numbers.shown):
+                yield f"says {said} {noun}, the tables say {true}"
+    for match in re.finditer(_NUMBER, text):
+        said = _value(match.group(1))
+        known = match.start(1) in taken or said in numbers.shown or said in numbers.named.values()
+        if match.group(1)[0].isdigit() and not known:
+            yield f"says {said}, a number that the facts do not hold"
+
+
+def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
+    for pattern, names in _MENTIONS:
+        happened = any(numbers.counts.get(name) for name in names)
+        for match in re.finditer(rf"\b(?:{pattern})", summary, re.IGNORECASE):
+            negated = bool(_NEGATED.search(summary[: match.start()]))
+            if negated == happened:
+                word = match.group(0).lower()[:40]
+                yield f"denies '{word}', which happened" if negated else f"speaks of '{word}', which did not happen"
+                break
+
+
+_NO_WRITES = re.compile(r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b", re.IGNORECASE)
+_NO_DENIALS = re.compile(
+    r"(nothing|no requests?|none)( of them)? (was|were) (denied|forbidden|refused)|\bno denials\b|all (requests )?(were )?allowed",
+    re.IGNORECASE)
+_DENIALS = re.compile(r"\b(were|was|all|access) denied|\bdenials\b", re.IGNORECASE)
+
+
+def _plain(summary: str, numbers: CaseNumbers, score: float | None) -> Iterable[str]:
+    denied, writes = numbers.named.get("denied", 0), numbers.named.get("writes", 0)
+    if _NO_WRITES.search(summary) and writes:
+        yield f"says that nothing was changed, the tables say {writes} writes"
+    if _NO_DENIALS.search(summary) and denied:
+        yield f"says that nothing was denied, the tables say {denied}"
+    if _says(_DENIALS, summary) and not denied:
+        yield "says that requests were denied, the tables say none"
+    if score is not None and score >= HIGH and _says(_BENIGN, summary) and not _says(_MALICIOUS, summary):
+        yield f"calls the case ordinary at a score of {score:.2f}"
+    if score is not None and score <= LOW and _says(_MALICIOUS, summary) and not _says(_BENIGN, summary):
+        yield f"calls the case malicious at a score of {score:.2f}"
+
+
+def _says(pattern: re.Pattern[str], summary: str) -> bool:
+    return any(not _NEGATED.search(summary[: match.start()]) for match in pattern.finditer(summary))
+
+
+def _value(word: str) -> int:
+    return _NUMBER_WORDS[word] if word in _NUMBER_WORDS else int(word.replace(",", "") or 0)
