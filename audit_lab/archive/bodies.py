@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from audit_lab.archive.masking import mask, mask_lists
+from audit_lab.archive.masking import mask, mask_lists, mask_name
 from audit_lab.classes import hostile_text, map_distinct
 from audit_lab.duck import query
 
@@ -138,7 +138,7 @@ def extract_bodies(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame)
     )
     found = query(connection, _SQL, bodies=bodies)
     found = found.with_columns(
-        mask_lists(pl.col("commands")), mask_lists(pl.col("webhook_urls")), mask(pl.col("body_name")), mask(pl.col("access_review")),
+        mask_lists(pl.col("commands")), mask_lists(pl.col("webhook_urls")), mask_name(pl.col("body_name")), mask(pl.col("access_review")),
         _csr_fields(found["csr_request"]),
         pl.when(pl.col("token_account").is_not_null())
         .then(pl.concat_list(pl.format("token_for:{}", pl.col("token_account")), pl.col("attributes"))).otherwise(pl.col("attributes"))

@@ -42,6 +42,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     # long unbroken runs look like keys; commit hashes of clients (7 to 40 hex digits) are shorter
     (r"\b[A-Za-z0-9+_]{44,}={0,2}", MASK),
 )
+_SHAPES = 5  # the first patterns know keys by their shape alone
 _QUICK = r"(?i)pass|pwd|secret|token|key|auth|bearer|basic|digest|credential|session|sig|jwt|eyJ|BEGIN|AKIA|ASIA|gh[posr]_|glpat|xox|sk-|pk-|rk-|hvs|AIza|://[^/\s]*@|mysql|sshpass|redis-cli|htpasswd|smbclient|ldapsearch|-u|[A-Za-z0-9+_]{44,}"
 # Names of these objects ARE the token.
 TOKEN_NAMED_RESOURCES = ("oauthaccesstokens", "oauthauthorizetokens", "useroauthaccesstokens")
@@ -63,6 +64,18 @@ def mask(values: pl.Expr) -> pl.Expr:
         masked = masked.str.replace_all(pattern, replacement)
     # Most values hold nothing: one cheap test spares them the rest.
     return pl.when(values.str.contains(_QUICK)).then(masked).otherwise(values)
+
+
+def mask_name(values: pl.Expr) -> pl.Expr:
+    """Mask the name of a user or an object: only what has the shape of a key, for 'ns:external-secrets:app' is no assignment.
+
+    >>> pl.select(mask_name(pl.lit("system:serviceaccount:external-secrets:app"))).item()
+    'system:serviceaccount:external-secrets:app'
+    """
+    masked = values
+    for pattern, replacement in (*PATTERNS[:_SHAPES], PATTERNS[-1]):
+        masked = masked.str.replace_all(pattern, replacement)
+    return masked
 
 
 def mask_lists(values: pl.Expr) -> pl.Expr:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from audit_lab import tables
 from audit_lab.archive.bodies import extract_bodies, hostile_fields
 from audit_lab.archive.files import ByteCount, Lines, read_lines
-from audit_lab.archive.masking import TOKEN_NAMED_RESOURCES, excerpt, mask, mask_lists, mask_text
+from audit_lab.archive.masking import TOKEN_NAMED_RESOURCES, excerpt, mask, mask_lists, mask_name, mask_text
 from audit_lab.archive.shapes import KEYS_SQL, KNOWN_KEYS, PARSE_SQL
 from audit_lab.classes import actor_kind, client_family, command_classes, grant_classes, map_distinct, source_class
 from audit_lab.duck import connect, query
@@ -126,7 +126,7 @@ def _event_columns(
         pl.from_epoch("time_us", "us").dt.replace_time_zone("UTC").alias("time"),
         pl.from_epoch("stage_us", "us").dt.replace_time_zone("UTC").alias("stage_time"),
         ((pl.col("stage_us") - pl.col("time_us")) / 1000.0).alias("latency_ms"),
-        mask(pl.col("user")), mask(pl.col("impersonated_user")),
+        mask_name(pl.col("user")), mask_name(pl.col("impersonated_user")), mask_name(pl.col("credential_pod")),
         mask(pl.col("user_agent").str.slice(0, 512)),
         # A command split over URI parameters would slip past the masks: it stands there as the masked command line.
         mask(pl.when(pl.col("exec_commands").is_not_null())
@@ -134,7 +134,7 @@ def _event_columns(
              .otherwise(pl.col("uri")).str.slice(0, 2048)).alias("uri"),
         pl.col("source_ips").list.last().alias("source_ip"),
         pl.when(pl.col("resource").is_in(TOKEN_NAMED_RESOURCES)).then(pl.lit("***"))
-        .otherwise(mask(pl.coalesce("name", "body_name"))).alias("name"),
+        .otherwise(mask_name(pl.coalesce("name", "body_name"))).alias("name"),
         pl.when(binding.struct.field("2").is_not_null()).then(
             pl.concat_str([binding.struct.field(part) for part in ("1", "3", "2")], separator="/", ignore_nulls=True)
         ).alias("grant_binding"),
