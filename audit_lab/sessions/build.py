@@ -46,11 +46,8 @@ def build_sessions(events: pl.DataFrame, profile: Profile) -> SessionTables:
     texts = summary.summarize_sessions(described, actions)
     texts = texts.with_columns(summary_digest=map_distinct(texts["summary"], text_digest, pl.String))
     sessions = described.drop("is_known_user").join(texts, on="session_id", how="left").sort("start", "session_id")
-    order = session_events.join(sessions.select("session_id").with_row_index("_place"), on="session_id", how="left", maintain_order="left")
-    return SessionTables(
-        tables.conform(sessions, "sessions"),
-        tables.conform(order.sort("_place", maintain_order=True).drop("_place"), "session_events"),
-    )
+    held = session_events.sort("session_id", "event_id")
+    return SessionTables(tables.conform(sessions, "sessions"), tables.conform(held, "session_events"))
 
 
 def with_actions(events: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:

@@ -71,3 +71,17 @@ def test_of_events_at_the_same_time_the_smaller_id_is_first():
 
 def test_no_events_no_sessions():
     assert split_sessions(make_events({}).clear(), MINUTE).schema == {"event_id": pl.String, "session_id": pl.String}
+
+
+def test_rows_keep_their_order():
+    events = make_events({"at": 9}, {"at": 1, "user": "bob"}, {"at": 5}, {"at": 0, "user": "bob"})
+    found = split_sessions(events, MINUTE)
+    assert found["event_id"].to_list() == events["event_id"].to_list()
+    assert found["session_id"][0] == found["session_id"][2]
+    assert found["session_id"][1] == found["session_id"][3]
+
+
+def test_archives_that_span_centuries_are_split_too():
+    century = 36_525 * 86_400
+    events = make_events(*({"user": f"u{i}", "at": i % 7 * century} for i in range(-300, 300)), {"user": "u0", "at": 30})
+    assert split_sessions(events, MINUTE)["session_id"].n_unique() == 600
