@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.table import Table
 from audit_lab import __version__
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab, to_json
+from audit_lab.printing import err, out, print_frame, visible, write
 
 app = typer.Typer(
     name="audit-lab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -29,9 +29,6 @@ profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on the lab's data, coverage of known behaviours.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 LabOption = Annotated[Path, typer.Option("--lab", envvar="AUDIT_LAB_HOME", help="Folder of the lab.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="Settings: 'default', 'sample' or a TOML file.")]
@@ -110,7 +107,7 @@ def judge(
         raise InputError(f"no judge '{name}'", "one of: baseline, openai")
     work.profile = work.profile.model_copy(update={"judge": settings})
     _run(work, until="verdicts")
-    _print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
+    print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
 
 
 @app.command()
@@ -162,7 +159,7 @@ def ledger(lab: LabOption = _LAB, as_json: JsonOption = False) -> None:
             pl.col("path").map_elements(lambda path: Path(path).name, return_dtype=pl.String).alias("archive"),
             "n_records", "n_events", "n_duplicates", "n_superseded", "n_quarantined", "bytes", "bytes_left", "damage", "balanced",
         )
-        _print_frame(shown)
+        print_frame(shown)
         totals = account.select(pl.col("n_records", "n_events", "n_duplicates", "n_superseded", "n_quarantined").sum()).row(0, named=True)
         out.print(
             f"{totals['n_records']:,} records = {totals['n_events']:,} events + {totals['n_duplicates']:,} duplicates + "
@@ -194,12 +191,12 @@ def sql(
     """Ask the lab's tables in SQL."""
     frame = Lab(lab).sql(query)
     if shape == "table":
-        _print_frame(frame)
+        print_frame(frame)
     elif shape == "json":
-        _write(to_json(frame) + "\n", to)
+        write(to_json(frame) + "\n", to)
     elif shape == "csv":
         nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-        _write(frame.with_columns(pl.col(nested).map_elements(str, return_dtype=pl.String)).write_csv(), to)
+        write(frame.with_columns(pl.col(nested).map_elements(str, return_dtype=pl.String)).write_csv(), to)
     elif shape == "parquet" and to is not None:
         frame.write_parquet(to)
     else:
@@ -276,6 +273,13 @@ def _progress() -> Iterator[Progress]:
         yield bars
 
 
+def _emit(frame: pl.DataFrame, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json(frame) + "\n")
+    else:
+        print_frame(frame)
+
+
 def _rate(rate: dict[str, Any]) -> str:
     if rate["value"] is None:
         return f"unknown ({rate.get('reason') or 'too few data'})"
@@ -309,7 +313,7 @@ def _print_case(found: dict[str, Any]) -> None:
         place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
         out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
     for session in found["sessions"].iter_rows(named=True):
-        out.print(f"\n[bold]{session['session_id']}[/]  {escape(_visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
+        out.print(f"\n[bold]{session['session_id']}[/]  {escape(visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
                   f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {session['n_events']} events")
         out.print(f"  {escape(session['summary'])}", soft_wrap=True)
     for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
@@ -326,49 +330,9 @@ def _print_case(found: dict[str, Any]) -> None:
             out.print(f"  □ {escape(check)}", soft_wrap=True)
     columns = ["time", "verb", "resource", "subresource", "namespace", "name", "status", "source_ip", "user_agent", "event_id"]
     out.print()
-    _print_frame(found["events"].select(columns).head(50))
+    print_frame(found["events"].select(columns).head(50))
     if found["events"].height > 50:
         out.print(f"… and {found['events'].height - 50:,} more events")
-
-
-def _emit(frame: pl.DataFrame, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(to_json(frame) + "\n")
-    else:
-        _print_frame(frame)
-
-
-def _print_frame(frame: pl.DataFrame) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.head(1000).iter_rows():
-        table.add_row(*(escape(_cell(value)) for value in row))
-    out.print(table)
-    if frame.height > 1000:
-        out.print(f"… and {frame.height - 1000:,} more rows (--format csv prints all)")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return _visible(str(value))[:200]
-
-
-def _visible(text: str) -> str:
-    """Return `text` with control and direction characters shown as escapes: a terminal must not obey an archive."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
-
-
-def _write(text: str, to: Path | None) -> None:
-    if to is None:
-        sys.stdout.write(text)
-    else:
-        to.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -376,7 +340,7 @@ def main() -> None:
     try:
         app()
     except AuditLabError as error:
-        err.print(f"[red]error:[/] {escape(_visible(str(error)))}", soft_wrap=True)
+        err.print(f"[red]error:[/] {escape(visible(str(error)))}", soft_wrap=True)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         err.print("stopped; nothing half-done is kept")
@@ -386,7 +350,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("AUDIT_LAB_TRACEBACK"):
             raise
-        what = escape(_visible(f"{type(error).__name__}: {error}".splitlines()[0][:300]))
+        what = escape(visible(f"{type(error).__name__}: {error}".splitlines()[0][:300]))
         err.print(f"[red]internal error:[/] {what} (hint: AUDIT_LAB_TRACEBACK=1 shows where; please report it)", soft_wrap=True)
         raise SystemExit(70) from None
 

@@ -94,12 +94,12 @@ class Lab:
         Run
             `made`: the stages that ran; `notes`: one line for each thing that was left out, and what would add it.
         """
-        run = Run(self.store, self.profile, detectors, judge, progress)
+        run = Run(self.store, self.profile, detectors, judge, progress, datetime.now(UTC).date())
         return run_stages(run, until=until, force=force)
 
     def stale(self) -> list[str]:
         """Return the stages that the next run would do."""
-        return stale_stages(Run(self.store, self.profile))
+        return stale_stages(Run(self.store, self.profile, today=datetime.now(UTC).date()))
 
     def label(self, path: str | Path) -> pl.DataFrame:
         """Label sessions from an incident file (JSON lines); returns table labels."""

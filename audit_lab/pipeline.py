@@ -11,6 +11,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,21 @@ from audit_lab.errors import InputError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import Judge, build_evidence, judge_cases, make_judge, verify_verdicts
 from audit_lab.profile import Profile
-from audit_lab.sessions import build_sessions, session_features
-from audit_lab.signals import Detector, embed_summaries, find_outliers, load_rules, rank_cases, run_detectors, run_rules
+from audit_lab.sessions import build_sessions, build_stories, link_sessions, session_features
+from audit_lab.signals import (
+    ROUTINE,
+    Detector,
+    embed_summaries,
+    find_outliers,
+    load_exceptions,
+    load_rules,
+    rank_cases,
+    run_detectors,
+    run_rules_aside,
+)
 from audit_lab.store import Store
 
-STAGES = ("sessions", "signals", "candidates", "verdicts")
+STAGES = ("sessions", "stories", "signals", "candidates", "verdicts")
 DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
 """Names of the built-in detectors; `run(detectors=[*DEFAULT_DETECTORS, mine])` adds a function of your own."""
 
@@ -43,6 +54,7 @@ class Run:
     detectors: Sequence[str | Detector] = DEFAULT_DETECTORS
     judge: Judge | None = None
     progress: Progress | None = None
+    today: date | None = None
     notes: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     _held: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
@@ -116,6 +128,12 @@ def _sessions(run: Run) -> dict[str, pl.DataFrame]:
     return {"sessions": made.sessions, "session_events": made.session_events}
 
 
+def _stories(run: Run) -> dict[str, pl.DataFrame]:
+    settings = run.profile.sessions
+    links = link_sessions(run.table("events"), run.table("sessions"), run.table("session_events"), near_s=settings.gap_s)
+    return {"links": links, "stories": build_stories(links, run.table("sessions"))}
+
+
 def _signals(run: Run) -> dict[str, pl.DataFrame]:
     events, sessions, members = run.table("events"), run.table("sessions"), run.table("session_events")
     settings = run.profile.signals
@@ -126,8 +144,12 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
     found = [tables.empty("signals")]
     vectors = tables.empty("embeddings")
     total = 3 + len(mine)
+    exceptions = tables.empty("exceptions")
     if "rules" in run.detectors:
-        found.append(run_rules(load_rules(settings.rules), events, members))
+        known = [*ROUTINE, *(item for path in settings.exceptions for item in load_exceptions(path, routine=False))]
+        ruled = run_rules_aside(load_rules(settings.rules), events, members, known, run.today)
+        found.append(ruled.signals)
+        exceptions = ruled.exceptions
     run.tick("signals", 1, total)
     if "outliers" in run.detectors:
         embeddings, vectors = _embeddings(run, sessions)
@@ -137,7 +159,7 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
     run.tick("signals", 3, total)
     if mine:
         found.append(run_detectors(mine, sessions, events, members))
-    return {"signals": pl.concat(found), "embeddings": vectors}
+    return {"signals": pl.concat(found), "embeddings": vectors, "exceptions": exceptions}
 
 
 def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl.DataFrame]:
@@ -161,26 +183,32 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:
-    cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals)
+    cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals, run.table("stories"))
     return {"candidates": cases.candidates, "scores": cases.scores}
 
 
 def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
     candidates, events, members = run.table("candidates"), run.table("events"), run.table("session_events")
-    sessions, signals = run.table("sessions"), run.table("signals")
-    evidence = build_evidence(candidates, sessions, members, events, signals)
-    judge = run.judge or make_judge(run.profile.judge, run.store.root / "answers")
-    judged = judge_cases(candidates, evidence, signals, judge)
-    verdicts = verify_verdicts(judged.verdicts, evidence, events, members, candidates)
+    sessions, signals, settings = run.table("sessions"), run.table("signals"), run.profile.judge
+    # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
+    links = run.table("links").filter(pl.col("kind") != "follow_up")
+    evidence = build_evidence(candidates, sessions, members, events, signals, max_tokens=settings.evidence_tokens, links=links)
+
+    def check(verdicts: pl.DataFrame) -> pl.DataFrame:
+        return verify_verdicts(verdicts, evidence, events, members, candidates)
+
+    judge = run.judge or make_judge(settings, run.store.root / "answers", lambda done, total: run.tick("verdicts", done, total))
+    judged = judge_cases(candidates, evidence, signals, judge, check=check)
     egress = pl.concat([run.table("egress"), judged.egress]).unique("egress_id", maintain_order=True)
-    return {"evidence": evidence, "verdicts": verdicts, "egress": egress}
+    return {"evidence": evidence, "verdicts": judged.verdicts, "egress": egress}
 
 
 PIPELINE: tuple[Stage, ...] = (
     Stage("sessions", ("events",), ("sessions", "session_events"), ("sessions",), _sessions),
-    Stage("signals", ("events", "sessions"), ("signals", "embeddings"), ("signals",), _signals),
-    Stage("candidates", ("sessions", "signals"), ("candidates", "scores"), ("signals",), _candidates),
-    Stage("verdicts", ("events", "sessions", "signals", "candidates"), ("evidence", "verdicts", "egress"), ("judge",), _verdicts),
+    Stage("stories", ("events", "sessions", "session_events"), ("links", "stories"), ("sessions",), _stories),
+    Stage("signals", ("events", "sessions"), ("signals", "embeddings", "exceptions"), ("signals",), _signals),
+    Stage("candidates", ("sessions", "stories", "signals"), ("candidates", "scores"), ("signals",), _candidates),
+    Stage("verdicts", ("events", "sessions", "links", "signals", "candidates"), ("evidence", "verdicts", "egress"), ("judge",), _verdicts),
 )
 
 
@@ -192,7 +220,8 @@ def _fingerprint(run: Run, stage: Stage) -> str:
     extra = [code_digest(), run.profile.section_digest(*stage.settings)]
     if stage.name == "signals":
         extra += [detector if isinstance(detector, str) else _source_of(detector) for detector in run.detectors]
-        extra += [_files_digest(Path(folder)) for folder in run.profile.signals.rules]
+        extra += [_files_digest(Path(path)) for path in (*run.profile.signals.rules, *run.profile.signals.exceptions)]
+        extra.append(str(run.today) if run.profile.signals.exceptions else "")
     if stage.name == "verdicts" and run.judge is not None:
         extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}")
     return text_digest("\n".join([stage.name, *left, *extra]))

@@ -46,6 +46,7 @@ class SignalSettings(_Section):
     """Rules, outliers, fusion and budget."""
 
     rules: list[str] = Field(default_factory=list, description="further folders of Sigma rules, after the built-in pack")
+    exceptions: list[str] = Field(default_factory=list, description="TOML files of noise rules, beside the built-in ones: docs/rules.md")
     model: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model by name or path")
     neighbours: int = Field(10, ge=1, description="k of the nearest-neighbour distance")
     min_peers: int = Field(20, ge=2, description="smaller peer groups are pooled with the rest of their kind's family")

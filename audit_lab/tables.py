@@ -272,7 +272,7 @@ TABLES: dict[str, Table] = {
         "sampling_probability": _k(pl.Float64, "probability with which the case was drawn; 1 when chosen"),
         "why": _k(pl.String, "why it is here, one line in the closed vocabulary"),
     }),
-    "scores": Table("case × detector, chosen or not (what evaluation needs)", ("case_id", "detector_id"), {
+    "scores": Table("session × detector, chosen or not (what evaluation needs)", ("session_id", "detector_id"), {
         "case_id": _k(pl.String, "case"),
         "session_id": _k(pl.String, "session of the case"),
         "detector_id": _k(pl.String, "rules, outliers, fused, or a detector's name"),

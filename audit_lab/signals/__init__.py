@@ -4,7 +4,7 @@ from audit_lab.signals.checks import check_rules
 from audit_lab.signals.coverage import coverage_matrix
 from audit_lab.signals.detectors import Detector, run_detectors
 from audit_lab.signals.embeddings import embed_summaries
-from audit_lab.signals.exceptions import RuleException, load_exceptions
+from audit_lab.signals.exceptions import ROUTINE, RuleException, load_exceptions
 from audit_lab.signals.fusion import CaseTables, rank_cases
 from audit_lab.signals.outliers import find_outliers
 from audit_lab.signals.rulebook import Rule, load_rules
@@ -12,7 +12,7 @@ from audit_lab.signals.rules import RuleTables, run_rules, run_rules_aside
 from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 
 __all__ = [
-    "CaseTables", "Detector", "Rule", "RuleException", "RuleTables", "check_rules", "coverage_matrix", "embed_summaries",
+    "ROUTINE", "CaseTables", "Detector", "Rule", "RuleException", "RuleTables", "check_rules", "coverage_matrix", "embed_summaries",
     "exceptions_toml", "find_outliers", "load_exceptions", "load_rules", "propose_exceptions", "rank_cases", "run_detectors",
     "run_rules", "run_rules_aside",
 ]

@@ -46,7 +46,7 @@ class CaseTables(NamedTuple):
 
 
 def rank_cases(
-    sessions: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings, links: pl.DataFrame | None = None
+    sessions: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings, stories: pl.DataFrame | None = None
 ) -> CaseTables:
     """Fuse signals into one score per session and choose the cases that people or models will look at.
 
@@ -56,8 +56,9 @@ def rank_cases(
         The tables of those names.
     settings
         `budget_cases` a day, `exploration_share` of it drawn at random, `seed`.
-    links
-        Table links. A case is one session until stories exist, so they are not used yet.
+    stories
+        Table stories. The causes and members of a story are one case, which scores as its highest session does; what controllers
+        did because of it (role follow_up) stays outside. Without stories every session is a case.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def rank_cases(
     tables.check(signals, "signals")
     if sessions.is_empty():
         return CaseTables(tables.empty("candidates"), tables.empty("scores"))
-    cases = _case_scores(sessions, signals)
+    cases = _case_scores(sessions, signals).join(_case_ids(sessions, stories), on="session_id").sort("session_id")
     return CaseTables(_choose(cases, signals, settings, _days(sessions)), _long(cases, signals))
 
 
@@ -103,10 +104,24 @@ def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("who", "rules", "odd").fill_null(0.0))
         .with_columns(
             fused=(what * _access_factor()).round(6), outliers=(pl.col("odd") * _access_factor()).round(6), rules=pl.col("rules").round(6),
-            case_id=pl.col("session_id").map_elements(lambda session: short_id("c", session), return_dtype=pl.String),
         )
-        .select("case_id", "session_id", "fused", "rules", "outliers")
-        .sort("session_id")
+        .select("session_id", "fused", "rules", "outliers")
+    )
+
+
+def _case_ids(sessions: pl.DataFrame, stories: pl.DataFrame | None) -> pl.DataFrame:
+    """Return session_id, case_id, n_case: the sessions of a story share a case, any other session is its own."""
+    told = tables.empty("stories") if stories is None else stories.filter(pl.col("role") != "follow_up")
+    grouped = (
+        sessions.select("session_id")
+        .join(told.select("session_id", "story_id").unique("session_id", keep="first"), on="session_id", how="left")
+        .with_columns(group=pl.coalesce("story_id", "session_id"))
+        .group_by("group").agg(pl.col("session_id").sort())
+    )
+    ids = [short_id("c", *members) for members in grouped["session_id"].to_list()]
+    return (
+        grouped.with_columns(case_id=pl.Series(ids, dtype=pl.String), n_case=pl.col("session_id").list.len())
+        .explode("session_id").select("session_id", "case_id", "n_case")
     )
 
 
@@ -148,11 +163,16 @@ def _choose(cases: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings
     n_random = math.floor(budget * settings.exploration_share)
     floors = signals.group_by("session_id").agg(pl.col("floor").max())
     order = pl.max_horizontal("fused", pl.col("floor").fill_null(0.0))
-    ordered = cases.join(floors, on="session_id", how="left").sort(order, "fused", "session_id", descending=[True, True, False])
+    ordered = (
+        cases.join(floors, on="session_id", how="left").sort(order, "fused", "session_id", descending=[True, True, False])
+        .group_by("case_id", maintain_order=True)
+        .agg(pl.col("session_id", "fused", "n_case").first(), pl.col("floor").max(), session_ids=pl.col("session_id"))
+        .sort(order, "fused", "session_id", descending=[True, True, False])
+    )
     held = ordered.filter(pl.col("floor").is_not_null())
     room = max(0, budget - n_random - held.height)
     ranked = ordered.filter(pl.col("floor").is_null() & (pl.col("fused") > 0)).head(room)
-    rest = ordered.join(pl.concat([held, ranked]), on="session_id", how="anti")
+    rest = ordered.join(pl.concat([held, ranked]), on="case_id", how="anti")
     drawn = _explore(rest, n_random, settings.seed)
     chosen = pl.concat([
         held.with_columns(selected_by=pl.lit("floor"), sampling_probability=pl.lit(1.0)),
@@ -165,8 +185,9 @@ def _choose(cases: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings
         .with_row_index("rank", offset=1)
         .join(_reasons(signals), on="session_id", how="left", maintain_order="left")
         .with_columns(
-            session_ids=pl.concat_list("session_id"), score="fused",
-            why=pl.when(first).then(pl.col("why").fill_null("highest fused score")).otherwise(
+            score="fused",
+            why=pl.when(pl.col("n_case") > 1).then(pl.format("story of {} sessions | ", "n_case")).otherwise(pl.lit(""))
+            + pl.when(first).then(pl.col("why").fill_null("highest fused score")).otherwise(
                 pl.format("drawn at random, 1 in {}", (1 / pl.col("sampling_probability")).round(0).cast(pl.Int64))),
         ),
         "candidates",

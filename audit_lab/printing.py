@@ -1,0 +1,51 @@
+"""Frames and untrusted text on a terminal: a terminal must not obey an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+ROWS_SHOWN = 1000
+
+
+def print_frame(frame: pl.DataFrame) -> None:
+    """Print a frame as a table, numbers to the right, long text folded, at most ROWS_SHOWN rows."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.head(ROWS_SHOWN).iter_rows():
+        table.add_row(*(escape(_cell(value)) for value in row))
+    out.print(table)
+    if frame.height > ROWS_SHOWN:
+        out.print(f"… and {frame.height - ROWS_SHOWN:,} more rows (--format csv prints all)")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return visible(str(value))[:200]
+
+
+def visible(text: str) -> str:
+    """Return `text` with control and direction characters shown as escapes: a terminal must not obey an archive."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+
+
+def write(text: str, to: Path | None) -> None:
+    """Write text to a file, or to standard output where none is given."""
+    if to is None:
+        sys.stdout.write(text)
+    else:
+        to.write_text(text, encoding="utf-8")
