@@ -3,12 +3,20 @@
     build_evidence   candidates, sessions, events, signals -> evidence   typed rows in the closed vocabulary
     judge_cases      candidates, evidence, signals         -> verdicts   baseline, a model at an endpoint, or your function
     verify_verdicts  verdicts, evidence, events            -> verdicts   every ground checked on the tables
+    run_judge        all three, with examples, routes and one repair
 """
 
-from audit_lab.judge.evidence import build_evidence
+from audit_lab.judge.compare import compare_summary, compare_verdicts, probe_model
+from audit_lab.judge.evidence import QUERIES, build_evidence
 from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, Judge, judge_cases, make_judge
 from audit_lab.judge.prompt import render_prompt
+from audit_lab.judge.replay import export_prompts, import_answers
+from audit_lab.judge.routing import route_cases
+from audit_lab.judge.run import CaseFiles, run_judge
 from audit_lab.judge.verdicts import JudgeTables
 
-__all__ = ["BASELINE", "Judge", "JudgeTables", "build_evidence", "judge_cases", "make_judge", "render_prompt", "verify_verdicts"]
+__all__ = [
+    "BASELINE", "QUERIES", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary", "compare_verdicts", "export_prompts",
+    "import_answers", "judge_cases", "make_judge", "probe_model", "render_prompt", "route_cases", "run_judge", "verify_verdicts",
+]

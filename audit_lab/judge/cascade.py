@@ -12,13 +12,14 @@ from pathlib import Path
 import polars as pl
 
 from audit_lab.errors import JudgeError
+from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.prompt import Examples
 from audit_lab.judge.routing import NO_HOUSE, WAITS
-from audit_lab.judge.verdicts import JudgeTables
+from audit_lab.judge.verdicts import BILL, JudgeTables
 from audit_lab.profile import EndpointSettings, JudgeSettings
 
-_BILL = ("tokens_in", "tokens_out", "attempts", "cost_usd")
+Endpoint = ModelJudge | LocalJudge
 
 
 def settings_for(settings: JudgeSettings, endpoint: EndpointSettings) -> JudgeSettings:
@@ -42,7 +43,8 @@ class CascadeJudge:
         self.settings = settings
         self.judge_id = "openai"
         first = settings.model_copy(update={"cloud": None, "large": None})
-        self._first = ModelJudge(first, folder, examples=examples, progress=progress)
+        kind = LocalJudge if settings.gguf else ModelJudge
+        self._first: Endpoint = kind(first, folder, examples=examples, progress=progress)
         self._cloud = self._other(settings.cloud, folder, examples)
         self._large = self._other(settings.large, folder, examples)
         self._routes: dict[str, str] = {}
@@ -113,7 +115,7 @@ class CascadeJudge:
             return None
         return JudgeTables(pl.concat([part.verdicts for part in parts]), pl.concat([part.egress for part in parts]))
 
-    def _judges(self) -> list[ModelJudge]:
+    def _judges(self) -> list[Endpoint]:
         return [judge for judge in (self._first, self._cloud, self._large) if judge is not None]
 
     def _ask_large(self, made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
@@ -133,15 +135,15 @@ class CascadeJudge:
         second, _ = _attempt(large, candidates.filter(pl.col("case_id").is_in(allowed)), evidence, signals)
         better = second.verdicts.filter(pl.col("score").is_not_null())
         # What the first model cost stays on the bill.
-        first = made.verdicts.select("case_id", *(pl.col(name).alias(f"first_{name}") for name in _BILL))
+        first = made.verdicts.select("case_id", *(pl.col(name).alias(f"first_{name}") for name in BILL))
         better = better.join(first, on="case_id", maintain_order="left").with_columns(
-            *(pl.col(name) + pl.col(f"first_{name}") for name in _BILL)).select(made.verdicts.columns)
+            *(pl.col(name) + pl.col(f"first_{name}") for name in BILL)).select(made.verdicts.columns)
         kept = made.verdicts.join(better.select("case_id"), on="case_id", how="anti")
         return JudgeTables(pl.concat([kept, better]), pl.concat([made.egress, second.egress]))
 
 
 def _attempt(
-    judge: ModelJudge, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
+    judge: Endpoint, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
 ) -> tuple[JudgeTables, JudgeError | None]:
     try:
         return judge(candidates, evidence, signals), None

@@ -56,6 +56,10 @@ class ChatClient:
     ----------
     settings
         Section judge of the profile: endpoint, model, key variable, limits.
+    connections
+        Calls at once.
+    key
+        Key of a server that this process started itself; otherwise it comes from the environment.
 
     Raises
     ------
@@ -65,7 +69,7 @@ class ChatClient:
         When the endpoint or the model is not named, or the URL holds a password.
     """
 
-    def __init__(self, settings: JudgeSettings, connections: int = 4) -> None:
+    def __init__(self, settings: JudgeSettings, connections: int = 4, key: str | None = None) -> None:
         self.settings = settings
         self.endpoint = check_endpoint(settings)
         try:
@@ -77,7 +81,7 @@ class ChatClient:
         self._http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
         transport = _guard(self._http, self.endpoint, settings, connections)
         self._client = openai.OpenAI(
-            api_key=os.environ.get(settings.api_key_env) or "none", base_url=settings.base_url, max_retries=0,
+            api_key=key or os.environ.get(settings.api_key_env) or "none", base_url=settings.base_url, max_retries=0,
             timeout=settings.timeout_s,
             http_client=self._http.Client(transport=transport, follow_redirects=False, timeout=settings.timeout_s),
         )
@@ -85,7 +89,8 @@ class ChatClient:
 
     def parameters(self) -> dict[str, Any]:
         """Return what shapes an answer besides prompt and model: part of the key under which it is kept."""
-        return {"temperature": 0, "max_output_tokens": self.settings.max_output_tokens}
+        bounded = {"bounded": True} if self.settings.gguf else {}
+        return {"temperature": 0, "max_output_tokens": self.settings.max_output_tokens, **bounded}
 
     def ask(self, messages: list[dict[str, str]]) -> Reply:
         """Send one request and return the answer.
@@ -129,7 +134,7 @@ class ChatClient:
         if self._temperature:
             request["temperature"] = 0
         if FORMATS[self._format] == "json_schema":
-            schema = {"name": "verdict", "strict": True, "schema": answer_schema()}
+            schema = {"name": "verdict", "strict": True, "schema": answer_schema(bounded=bool(self.settings.gguf))}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif FORMATS[self._format] == "json_object":
             request["response_format"] = {"type": "json_object"}

@@ -72,7 +72,8 @@ def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: float
     flips = (pl.col("score_a") >= threshold) != (pl.col("score_b") >= threshold)
     order = [pl.col("difference").abs().fill_null(-1.0), pl.col("case_id")]
     return joined.with_columns(flips.alias("flips")).sort(*order, descending=[True, False]).select(
-        "case_id", "score_a", "score_b", "difference", "flips", "grounded_a", "grounded_b", "action_a", "action_b", "abstain_a", "abstain_b",
+        "case_id", "score_a", "score_b", "difference", "flips", "grounded_a", "grounded_b", "action_a", "action_b", "abstain_a",
+        "abstain_b",
     )
 
 

@@ -18,9 +18,12 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import JudgeError
 from audit_lab.judge import baseline
+from audit_lab.judge.cascade import CascadeJudge
+from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
+from audit_lab.judge.replay import ReplayJudge, check_replay
 from audit_lab.judge.schema import Answer, Ground
-from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.judge.verdicts import BILL, JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.profile import JudgeSettings
 
 
@@ -96,11 +99,18 @@ def make_judge(settings: JudgeSettings, folder: Path | None = None, progress: Ca
     """
     if settings.judge == "baseline":
         return BASELINE
+    if settings.judge == "replay":
+        return ReplayJudge(check_replay(settings.replay))
+    if settings.cloud or settings.large or settings.role == "cloud":
+        return CascadeJudge(settings, folder, progress=progress)
+    if settings.gguf:
+        return LocalJudge(settings, folder, progress=progress)
     return ModelJudge(settings, folder, progress=progress)
 
 
 def judge_cases(
     candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame, judge: Judge | Callable[..., Any] = BASELINE,
+    *, check: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> JudgeTables:
     """Return the verdicts of a judge on all candidates, one each, in their order; grounds are unchecked.
 
@@ -110,6 +120,10 @@ def judge_cases(
         Tables of those names.
     judge
         A judge, or a function `(candidates, evidence, signals) -> frame[case_id, score, (summary), (grounds), (action), (checks)]`.
+
+    check
+        Function that checks verdicts (`verify_verdicts` with its tables). When given, a judge that can is let repair, once,
+        verdicts whose grounds do not hold, and the result is checked.
 
     Raises
     ------
@@ -126,7 +140,31 @@ def judge_cases(
     missing = set(candidates["case_id"]) - set(made.verdicts["case_id"])
     if missing or made.verdicts["case_id"].is_duplicated().any():
         raise JudgeError(f"judge '{chosen.judge_id}' gave no verdict, or two, on {max(len(missing), 1)} cases")
-    return JudgeTables(tables.check(made.verdicts, "verdicts"), tables.check(made.egress, "egress"))
+    made = JudgeTables(tables.check(made.verdicts, "verdicts"), tables.check(made.egress, "egress"))
+    return made if check is None else _checked(made, candidates, evidence, chosen, check)
+
+
+def _checked(
+    made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, judge: Any, check: Callable[[pl.DataFrame], pl.DataFrame],
+) -> JudgeTables:
+    """Check the verdicts; let the judge repair those whose grounds fail, and keep the better of both."""
+    verdicts = check(made.verdicts)
+    again = judge.repair(verdicts, candidates, evidence) if hasattr(judge, "repair") else None
+    if again is None:
+        return made._replace(verdicts=verdicts)
+    repaired = check(again.verdicts).filter(pl.col("score").is_not_null())
+    before = verdicts.select(
+        "case_id", pl.col("grounded_share").alias("share_before"), *(pl.col(name).alias(f"before_{name}") for name in BILL))
+    # Both attempts are on the bill, whichever is kept.
+    billed = repaired.join(before, on="case_id", maintain_order="left").with_columns(
+        *(pl.col(name) + pl.col(f"before_{name}") for name in BILL))
+    better = billed.filter(pl.col("grounded_share").fill_null(1.0) > pl.col("share_before")).select(verdicts.columns)
+    spent = billed.join(better, on="case_id", how="anti").select("case_id", *(pl.col(name).alias(f"after_{name}") for name in BILL))
+    kept = verdicts.join(better.select("case_id"), on="case_id", how="anti").join(spent, on="case_id", how="left").with_columns(
+        *(pl.coalesce(f"after_{name}", name).alias(name) for name in BILL)).select(verdicts.columns)
+    order = candidates.select("case_id").with_row_index("place")
+    both = pl.concat([kept, better]).join(order, on="case_id").sort("place").drop("place")
+    return JudgeTables(tables.check(both, "verdicts"), pl.concat([made.egress, again.egress]))
 
 
 def _named(function: Callable[..., Any]) -> FunctionJudge:

@@ -54,11 +54,15 @@ class ModelJudge:
         Labelled cases of earlier time, shown before the question: the same for all cases, or by case id.
     progress
         Called with (questions done, questions).
+    judge_id
+        Name in table verdicts.
+    ready
+        Called before the first question that no kept answer serves: starts what must run.
     """
 
     def __init__(
         self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
-        progress: Callable[[int, int], None] | None = None, judge_id: str = JUDGE_ID,
+        progress: Callable[[int, int], None] | None = None, judge_id: str = JUDGE_ID, ready: Callable[[], None] | None = None,
     ) -> None:
         self.settings, self.judge_id = settings, judge_id
         self.template = load_template()
@@ -66,7 +70,7 @@ class ModelJudge:
         self._client = ChatClient(settings, settings.concurrency)
         self._cache = AnswerCache(folder)
         self._calls = LineFile(folder / CALLS if folder else None)
-        self._progress = progress
+        self._progress, self._ready = progress, ready
         self.show(examples)
 
     def show(self, examples: Examples) -> None:
@@ -123,6 +127,11 @@ class ModelJudge:
         rows = [verdict_row(case_id, self.judge_id, self.judge_version, abstain=why) for case_id in case_ids]
         return JudgeTables(verdict_frame(rows), egress_frame([]))
 
+    def connect(self, url: str, key: str) -> None:
+        """Use another address of the same model: that of a server that was started for it."""
+        self._client.close()
+        self._client = ChatClient(self.settings.model_copy(update={"base_url": url}), self.settings.concurrency, key)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -134,6 +143,8 @@ class ModelJudge:
         distinct = {prompt.sha256: prompt for prompt in prompts.values()}
         questions = [(prompt, repeat) for prompt in distinct.values() for repeat in range(self.settings.repeats)]
         budget = Budget.of(self.settings, self._calls.read(), datetime.now(UTC).date())
+        if self._ready and any(self._cache.get(self._key(*question)) is None for question in questions):
+            self._ready()
         turns = Turns(budget, len(questions), self.settings.calls_per_minute, self._progress)
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             found = list(pool.map(lambda question: self._answer(question[0], question[1], turns), questions))

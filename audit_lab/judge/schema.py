@@ -62,8 +62,21 @@ class Answer(_Part):
     abstain: str | None = Field(None, max_length=300)
 
 
-def answer_schema() -> dict[str, Any]:
-    """Return the JSON schema that an endpoint is asked to decode by: every name from a closed list, nothing optional."""
+def answer_schema(bounded: bool = False) -> dict[str, Any]:
+    """Return the JSON schema that an endpoint is asked to decode by: every name from a closed list, nothing optional.
+
+    Parameters
+    ----------
+    bounded
+        Also bound the length of texts and the digits of numbers: llama.cpp decodes by such a schema and a small model then
+        cannot ramble; other servers refuse schemas with these words.
+    """
+    steps = [round(number / 20, 2) for number in range(21)]
+    words = {"type": "string", "maxLength": 240} if bounded else {"type": "string"}
+    handle = {"type": "string", "pattern": "^e[1-9][0-9]{0,2}$"} if bounded else {"type": "string"}
+    whole = {"enum": [*range(1, 51), 100, 200, 500, 1000, None]} if bounded else None
+    score = {"enum": steps} if bounded else None
+
     def nullable(kind: str, **more: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": kind, **more}, {"type": "null"}]}
 
@@ -71,17 +84,17 @@ def answer_schema() -> dict[str, Any]:
         "kind": {"type": "string", "enum": list(KINDS)},
         "predicate": {"type": "string", "enum": list(PREDICATES)},
         "then": nullable("string", enum=list(PREDICATES)),
-        "n": nullable("integer"),
+        "n": whole or nullable("integer"),
         "scope": nullable("string", enum=list(SCOPES)),
     })
-    ground = _object({"claim": claim, "event_ids": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_CITED}})
+    ground = _object({"claim": claim, "event_ids": {"type": "array", "items": handle, "maxItems": 6 if bounded else MAX_CITED}})
     return _object({
-        "score": nullable("number", minimum=0, maximum=1),
-        "summary": {"type": "string"},
+        "score": score or nullable("number", minimum=0, maximum=1),
+        "summary": words,
         "grounds": {"type": "array", "items": ground, "maxItems": N_GROUNDS},
         "checks": {"type": "array", "items": {"type": "string", "enum": list(CHECKS)}, "maxItems": N_GROUNDS},
         "action": {"type": "string", "enum": list(ACTIONS)},
-        "abstain": nullable("string"),
+        "abstain": {"type": "null"} if bounded else nullable("string"),
     })
 
 

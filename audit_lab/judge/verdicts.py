@@ -10,6 +10,9 @@ from audit_lab import tables
 from audit_lab.judge.schema import Answer
 from audit_lab.judge.sentences import check_sentences
 
+# What a verdict cost: summed where more than one answer went into it.
+BILL = ("tokens_in", "tokens_out", "attempts", "cost_usd")
+
 
 class JudgeTables(NamedTuple):
     """What a judge hands over: one verdict per candidate, and one row per call that left the machine."""

@@ -1,0 +1,76 @@
+"""The whole stage in one call: evidence, examples, routes, verdicts, verification, one repair."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from audit_lab.judge import facts as fact
+from audit_lab.judge.evidence import QUERIES, build_evidence
+from audit_lab.judge.examples import choose_examples, labelled_examples
+from audit_lab.judge.grounding import verify_verdicts
+from audit_lab.judge.judging import BASELINE, judge_cases
+from audit_lab.judge.queries import Query
+from audit_lab.judge.routing import route_cases
+from audit_lab.profile import JudgeSettings
+
+
+class CaseFiles(NamedTuple):
+    """What the stage makes: tables evidence, verdicts (checked) and egress."""
+
+    evidence: pl.DataFrame
+    verdicts: pl.DataFrame
+    egress: pl.DataFrame
+
+
+def run_judge(
+    candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
+    judge: Any = BASELINE, settings: JudgeSettings | None = None, *, links: pl.DataFrame | None = None,
+    stories: pl.DataFrame | None = None, labels: pl.DataFrame | None = None, review_line: float = 0.5,
+    queries: tuple[Query, ...] = QUERIES,
+) -> CaseFiles:
+    """Judge all candidates: what pipeline and notebooks call.
+
+    Parameters
+    ----------
+    candidates, sessions, session_events, events, signals
+        Tables of those names; `session_events` and `events` may be lazy.
+    judge
+        From `make_judge`, or a function of frames.
+    settings
+        Section judge of the profile.
+    links, stories, labels
+        Tables of those names, where they exist. Labels give examples and nearest labelled sessions, of earlier time only.
+    review_line
+        Score from which a verdict needs grounds.
+    queries
+        Evidence queries; the built-in ones when not given.
+
+    Raises
+    ------
+    JudgeError
+        When not one case could be judged because of the judge's endpoint.
+    """
+    chosen = settings or JudgeSettings()
+    evidence = build_evidence(
+        candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
+        queries=queries)
+    if hasattr(judge, "show"):
+        judge.show(_examples(candidates, sessions, session_events, events, signals, stories, labels, chosen.examples))
+    if hasattr(judge, "route"):
+        judge.route(route_cases(candidates, session_events, events, chosen))
+    check = partial(
+        verify_verdicts, evidence=evidence, events=events, session_events=session_events, candidates=candidates, review_line=review_line)
+    made = judge_cases(candidates, evidence, signals, judge, check=check)
+    return CaseFiles(evidence, made.verdicts, made.egress)
+
+
+def _examples(
+    candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
+    stories: pl.DataFrame | None, labels: pl.DataFrame | None, count: int,
+) -> Any:
+    if labels is None or labels.is_empty() or not count:
+        return ()
+    return choose_examples(candidates, sessions, labelled_examples(labels, sessions, session_events, events, signals), count, stories)
