@@ -1,6 +1,10 @@
 """The report's pictures for notebooks: the same frames in, Altair charts out.
 
+They carry no style of their own, so that they can be layered and put side by side; `use_style` gives a whole
+notebook the report's look, and draws its charts without a network.
+
 >>> from audit_lab.govern import charts                                                                # doctest: +SKIP
+>>> charts.use_style()                                                                                 # doctest: +SKIP
 >>> charts.incident_curve(lab.evaluate().as_dict()["curve"])                                           # doctest: +SKIP
 """
 
@@ -11,10 +15,47 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+import vl_convert
 
 from audit_lab.govern import pictures
+from audit_lab.govern.svg import VEGA_LITE
+from audit_lab.govern.visible import clean
 
+VEGA_LITE_MIME = "application/vnd.vegalite.v5+json"  # what JupyterLab 4 and VS Code draw; they read version 6 as well
 working_points = pictures.working_points
+
+
+def use_style() -> None:
+    """Let all Altair charts of this notebook look like the report's, and draw them offline.
+
+    Altair's own way loads its library from the internet. Here JupyterLab and VS Code draw with what they bring along,
+    and everything else gets a picture (SVG). Control characters in the data are shown as marks: they would make the
+    converter abort the kernel.
+    """
+    config = {key: value for key, value in pictures.CONFIG.items() if key not in ("aria", "background")}
+
+    @alt.theme.register("audit_lab", enable=True)
+    def _theme() -> alt.theme.ThemeConfig:
+        return alt.theme.ThemeConfig(config=config)  # type: ignore[typeddict-item]
+
+    alt.renderers.register("audit_lab", _offline)
+    alt.renderers.enable("audit_lab")
+
+
+def _offline(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    shown = _with_clean_data(spec)
+    return {
+        VEGA_LITE_MIME: {**shown, "$schema": "https://vega.github.io/schema/vega-lite/v5.json"},
+        "image/svg+xml": vl_convert.vegalite_to_svg(shown, vl_version=VEGA_LITE, allowed_base_urls=[]),
+        "text/plain": "<chart>",
+    }
+
+
+def _with_clean_data(spec: Any) -> Any:
+    # Only the data is somebody else's text; a line break in an expression or a title is the author's.
+    if isinstance(spec, dict):
+        return {key: clean(item) if key in ("values", "datasets") else _with_clean_data(item) for key, item in spec.items()}
+    return [_with_clean_data(item) for item in spec] if isinstance(spec, list) else spec
 
 
 def timeline(sessions: pl.DataFrame, incidents: pl.DataFrame | None = None, lang: str = "en") -> alt.TopLevelMixin:
@@ -45,5 +86,5 @@ def rate_intervals(rates: pl.DataFrame, lang: str = "en") -> alt.TopLevelMixin:
 
 
 def _chart(spec: pictures.Spec) -> alt.TopLevelMixin:
-    chart: alt.TopLevelMixin = alt.Chart.from_dict(spec)
+    chart: alt.TopLevelMixin = alt.Chart.from_dict({key: value for key, value in spec.items() if key not in ("$schema", "config")})
     return chart

@@ -25,8 +25,8 @@ Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, never fetched
 SMALL = 260  # width of a plot that fits a phone, pixels
-WIDE = 780  # width of the timeline's plot, pixels
-ACTOR_SHOWN = 44  # characters of an actor's name on the timeline
+WIDE = 735  # width of the timeline's plot, pixels
+ACTOR_SHOWN = 42  # characters of an actor's name on the timeline
 CURVE_POINTS = 400  # a precision-recall curve keeps at most this many points per scorer
 BINS = 20  # of the score distribution
 FONT = "Arial, 'Liberation Sans', Helvetica, 'Noto Sans CJK KR', sans-serif"  # one set of metrics on most machines
@@ -46,7 +46,7 @@ _SCORERS: dict[str, tuple[str, list[int]]] = {
     "outliers": (LIGHT["fine"], [4, 4]),
 }
 _OTHER = ((LIGHT["muted"], [1, 3]), (LIGHT["quiet"], [5, 2]))
-_CONFIG: Spec = {
+CONFIG: Spec = {
     "aria": False,
     "background": "transparent",
     "font": FONT,
@@ -284,7 +284,7 @@ def rate_intervals(rates: pl.DataFrame, lang: str = "en") -> Spec:
 
 def _finished(spec: Spec) -> Spec:
     # Every text is made visible here once more: a control character would make the SVG converter abort.
-    cleaned: Spec = clean({"$schema": SCHEMA, "config": _CONFIG, **spec})
+    cleaned: Spec = clean({"$schema": SCHEMA, "config": CONFIG, **spec})
     return cleaned
 
 
