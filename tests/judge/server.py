@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             self.endpoint.requests += 1
             number = self.endpoint.requests
             self.endpoint.bodies.append(json.loads(body))
-            self.endpoint.headers.append(dict(self.headers))
+            self.endpoint.headers.append({name.lower(): value for name, value in self.headers.items()})
         with suppress(BrokenPipeError, ConnectionResetError):
             self.endpoint.behave(self, number)
 

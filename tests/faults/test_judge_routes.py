@@ -1,0 +1,273 @@
+"""Roles, cascade, repair, repeats, budgets of a day and probes, against real servers on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from audit_lab.errors import JudgeError
+from audit_lab.judge import build_evidence, judge_cases, make_judge, probe_model, route_cases, run_judge
+from audit_lab.judge.routing import WAITS
+from audit_lab.profile import EndpointSettings, JudgeSettings
+from tests.judge.server import GOOD, answering, completion, serving
+from tests.judge.story import event, events_of_story, story
+
+pytest.importorskip("openai")
+
+COUNT = {"claim": {"kind": "count", "predicate": "request", "n": 1}, "event_ids": ["e1"]}
+
+
+def said(score, **more):
+    return {**GOOD, "score": score, "grounds": [COUNT], "summary": "Something happened.", **more}
+
+
+@pytest.fixture(scope="module")
+def house():
+    """Two cases: one in namespace 'payroll', one in 'shop' that only reads config."""
+    rows = events_of_story()
+    rows += [event(9000 + step, "zoe", "get", "configmaps", namespace="payroll", name=f"x-{step}") for step in range(3)]
+    rows += [event(9000 + step, "yan", "get", "configmaps", namespace="shop", name=f"x-{step}") for step in range(2)]
+    tale = story(rows, ("zoe", "yan"))
+    return tale._replace(candidates=tale.candidates.with_columns(pl.lit(0.2).alias("score")))
+
+
+def settings(url, **more):
+    return JudgeSettings(**{"judge": "openai", "base_url": url, "model": "small", "timeout_s": 5.0, "retries": 0, "concurrency": 1,
+                            "sensitive_namespaces": ["pay*"], **more})
+
+
+def cloud(url, **more):
+    return EndpointSettings(base_url=url, model="cloud-model", **more)
+
+
+def run(tale, chosen, folder=None):
+    judge = make_judge(chosen, folder)
+    try:
+        return run_judge(*tale, judge, chosen)
+    finally:
+        judge.close()
+
+
+def by_user(tale, frame):
+    users = dict(tale.sessions.select(pl.format("c-{}", "session_id").alias("case_id"), "user").iter_rows())
+    return {users[item["case_id"]]: item for item in frame.iter_rows(named=True)}
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def test_routes_say_where_and_why_and_are_closed_until_said_otherwise(house):
+    def roles(**more):
+        routes = route_cases(house.candidates, house.session_events, house.events, JudgeSettings(**more))
+        return {user: (item["role"], item["why"]) for user, item in by_user(house, routes).items()}
+
+    assert {role for role, _ in roles().values()} == {"onprem"}
+    opened = roles(sensitive_namespaces=["pay*"])
+    assert opened["zoe"] == ("onprem", "it touches a sensitive namespace")
+    assert opened["yan"] == ("cloud", "not sensitive and only lightly suspicious")
+    assert roles(sensitive_namespaces=[], sensitive_users=["ya?"])["yan"] == ("onprem", "a sensitive identity acts in it")
+    assert roles(sensitive_namespaces=[], sensitive_categories=["discovery"])["yan"] == ("onprem", "what was done in it is sensitive")
+    assert roles(sensitive_namespaces=[], cloud_below=0.1)["yan"] == ("onprem", "its score is not below 0.1")
+
+
+def test_a_list_of_all_namespaces_touches_the_sensitive_ones():
+    tale = story([*events_of_story(), event(9000, "yan", "list", "configmaps")], ("yan",))
+    low = tale.candidates.with_columns(pl.lit(0.1).alias("score"))
+    routes = route_cases(low, tale.session_events, tale.events, JudgeSettings(sensitive_namespaces=["pay*"]))
+    assert routes["role"].to_list() == ["onprem"]
+
+
+def test_sensitive_cases_stay_in_the_house_and_the_others_may_go(house):
+    with serving(answering(said(0.1))) as inside, serving(answering(said(0.2))) as outside:
+        made = run(house, settings(inside.url, cloud=cloud(outside.url)))
+        assert (inside.requests, outside.requests) == (1, 1)
+    verdicts = by_user(house, made.verdicts)
+    assert (verdicts["zoe"]["score"], verdicts["yan"]["score"]) == (0.1, 0.2)
+    assert {row["role"] for row in made.egress.iter_rows(named=True)} == {"onprem", "cloud"}
+    gone = made.egress.filter(pl.col("role") == "cloud")["case_id"].to_list()
+    assert gone == [verdicts["yan"]["case_id"]]
+
+
+def test_when_the_house_is_down_sensitive_cases_wait_and_are_never_sent_elsewhere(house):
+    with serving(answering(said(0.2))) as outside:
+        made = run(house, settings(f"http://127.0.0.1:{free_port()}/v1", cloud=cloud(outside.url)))
+        assert outside.requests == 1
+    verdicts = by_user(house, made.verdicts)
+    assert verdicts["zoe"]["score"] is None
+    assert verdicts["zoe"]["abstain"] == f"{WAITS} (the endpoint cannot be reached)"
+    assert verdicts["yan"]["score"] == 0.2
+
+
+def test_when_the_cloud_is_down_its_cases_are_judged_in_the_house(house):
+    with serving(answering(said(0.1))) as inside:
+        made = run(house, settings(inside.url, cloud=cloud(f"http://127.0.0.1:{free_port()}/v1")))
+    assert made.verdicts["score"].to_list() == [0.1, 0.1]
+    assert sorted(made.egress["outcome"]) == ["ok", "ok", "unreachable"]
+
+
+def test_a_first_endpoint_in_the_cloud_gets_nothing_sensitive(house):
+    with serving(answering(said(0.2))) as outside:
+        made = run(house, settings(outside.url, role="cloud"))
+        assert outside.requests == 1
+    assert by_user(house, made.verdicts)["zoe"]["abstain"].startswith("waits: no on-premises endpoint is set")
+    with serving(answering(said(0.2))) as outside:
+        with pytest.raises(JudgeError, match="sensitive cases have no on-premises endpoint"):
+            run(house, settings(outside.url, role="cloud", sensitive_namespaces=["*"]))
+        assert outside.requests == 0
+
+
+def test_the_large_model_is_asked_where_the_small_one_is_unsure_or_disagrees(house):
+    small = {"zoe": 0.5, "yan": 0.21}
+
+    def behave(handler, _):
+        text = handler.endpoint.bodies[-1]["messages"][-1]["content"]
+        handler.send(body=completion(said(small["zoe" if "3 requests" in text else "yan"])))
+
+    with serving(behave) as first, serving(answering(said(0.9))) as large:
+        made = run(house, settings(first.url, large=cloud(large.url, role="onprem")))
+        assert (first.requests, large.requests) == (2, 1)
+    verdicts = by_user(house, made.verdicts)
+    assert (verdicts["zoe"]["score"], verdicts["yan"]["score"]) == (0.9, 0.21)
+    assert verdicts["zoe"]["attempts"] == 2
+    assert verdicts["zoe"]["tokens_in"] == 1400
+    with serving(answering(said(0.95))) as first, serving(answering(said(0.3))) as large:
+        run(house, settings(first.url, large=cloud(large.url, role="onprem")))
+        assert large.requests == 2
+
+
+def test_a_large_model_in_the_cloud_is_not_asked_about_sensitive_cases(house):
+    with serving(answering(said(0.5))) as first, serving(answering(said(0.9))) as large:
+        made = run(house, settings(first.url, large=cloud(large.url)))
+        assert large.requests == 1
+    assert by_user(house, made.verdicts)["zoe"]["score"] == 0.5
+
+
+def test_a_verdict_whose_grounds_fail_is_repaired_once(house):
+    wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
+
+    def behave(handler, _):
+        handler.send(body=completion(said(0.7) if len(handler.endpoint.bodies[-1]["messages"]) > 2 else wrong))
+
+    with serving(behave) as endpoint:
+        made = run(house, settings(endpoint.url))
+        assert endpoint.requests == 4
+        asked = endpoint.bodies[-1]["messages"]
+    assert [message["role"] for message in asked] == ["system", "user", "assistant", "user"]
+    assert "- ground 1 {count pod_exec 4}: 1 of 1 cited events are not of that kind" in asked[-1]["content"]
+    assert made.verdicts["score"].to_list() == [0.7, 0.7]
+    assert made.verdicts["grounded_share"].to_list() == [1.0, 1.0]
+    assert made.verdicts["usable"].all()
+    assert made.verdicts["attempts"].to_list() == [2, 2]
+    assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
+
+
+def test_a_repair_that_is_no_better_leaves_the_first_verdict_and_both_on_the_bill(house):
+    wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
+    with serving(answering(wrong)) as endpoint:
+        made = run(house, settings(endpoint.url))
+        assert endpoint.requests == 4
+    assert made.verdicts["score"].to_list() == [0.8, 0.8]
+    assert not made.verdicts["usable"].any()
+    assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
+    assert made.egress.height == 4
+
+
+def test_repair_can_be_switched_off_and_a_failed_repair_costs_nothing_else(house):
+    wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
+    with serving(answering(wrong)) as endpoint:
+        run(house, settings(endpoint.url, repair=False))
+        assert endpoint.requests == 2
+
+    def behave(handler, _):
+        handler.send(500, b"") if len(handler.endpoint.bodies[-1]["messages"]) > 2 else handler.send(body=completion(wrong))
+
+    with serving(behave) as endpoint:
+        made = run(house, settings(endpoint.url))
+    assert made.verdicts["score"].to_list() == [0.8, 0.8]
+
+
+def test_a_rerun_of_everything_makes_no_call(house, tmp_path):
+    wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
+
+    def behave(handler, _):
+        handler.send(body=completion(said(0.7) if len(handler.endpoint.bodies[-1]["messages"]) > 2 else wrong))
+
+    with serving(behave) as endpoint:
+        first = run(house, settings(endpoint.url), tmp_path)
+        n = endpoint.requests
+        second = run(house, settings(endpoint.url), tmp_path)
+        assert endpoint.requests == n
+    volatile = ["cost_usd", "latency_ms", "cached", "attempts"]
+    assert first.verdicts.drop(volatile).equals(second.verdicts.drop(volatile))
+    assert second.egress.is_empty()
+
+
+def test_repeated_questions_give_the_middle_score_and_the_spread(house):
+    scores = iter([0.2, 0.9, 0.4, 0.1, 0.3, 0.35])
+    with serving(lambda h, n: h.send(body=completion(said(next(scores))))) as endpoint:
+        made = run(house, settings(endpoint.url, repeats=3))
+        assert endpoint.requests == 6
+    assert made.verdicts["score"].to_list() == [0.4, 0.3]
+    assert made.verdicts["spread"].to_list() == [pytest.approx(0.7), pytest.approx(0.25)]
+    assert made.verdicts["tokens_in"].to_list() == [2100, 2100]
+
+
+def test_the_budget_of_a_day_counts_what_earlier_runs_spent(house, tmp_path):
+    call = {"at": datetime.now(UTC).isoformat(), "tokens_in": 99_000, "tokens_out": 900, "cost_usd": 1.0}
+    (tmp_path / "calls.jsonl").write_text(json.dumps(call) + "\n" + json.dumps({**call, "at": "2020-01-01T00:00:00+00:00"}) + "\n")
+    with serving(answering(said(0.1))) as endpoint:
+        made = run(house, settings(endpoint.url, max_tokens_per_day=100_000), tmp_path)
+        assert endpoint.requests == 0
+        assert set(made.verdicts["abstain"]) == {"the budget of 100000 tokens a day is used up"}
+        assert run(house, settings(endpoint.url, max_tokens_per_day=110_000), tmp_path).verdicts["score"].null_count() == 0
+
+
+def test_calls_keep_to_the_rate(house):
+    import time
+
+    with serving(answering(said(0.1))) as endpoint:
+        started = time.monotonic()
+        run(house, settings(endpoint.url, calls_per_minute=60, concurrency=2))
+    assert time.monotonic() - started >= 1.0
+
+
+def test_probes_notice_a_model_that_was_changed_behind_its_name(tmp_path):
+    chosen = JudgeSettings(judge="openai", base_url="http://127.0.0.1:1/v1", model="small", timeout_s=5.0, retries=0, concurrency=1)
+    with serving(answering(said(0.3))) as endpoint:
+        judge = make_judge(chosen.model_copy(update={"base_url": endpoint.url}))
+        first = probe_model(judge, tmp_path)
+        again = probe_model(judge, tmp_path)
+        endpoint.behave = answering(said(0.6))
+        moved = probe_model(judge, tmp_path)
+        endpoint.behave = lambda h, n: h.send(body={**completion(said(0.3)), "model": "another"})
+        renamed = probe_model(judge, tmp_path)
+        judge.close()
+        assert endpoint.requests == 12
+    assert first["changed"].to_list() == [None] * 3
+    assert again["changed"].to_list() == [False] * 3
+    assert moved["changed"].to_list() == [True] * 3
+    assert renamed["changed"].to_list() == [True] * 3
+
+
+def test_a_shadow_judges_the_same_prompts_without_changing_the_verdicts(house):
+    pack = build_evidence(*house)
+    with serving(answering(said(0.1))) as one, serving(answering(said(0.8))) as two:
+        champion, challenger = make_judge(settings(one.url)), make_judge(settings(two.url, model="challenger"))
+        first = judge_cases(house.candidates, pack, house.signals, champion).verdicts
+        second = judge_cases(house.candidates, pack, house.signals, challenger).verdicts
+    assert first["prompt_sha256"].to_list() == second["prompt_sha256"].to_list()
+    assert first["judge_version"][0] != second["judge_version"][0]
+
+
+def test_the_account_of_a_call_names_the_bytes_that_were_sent(house):
+    with serving(answering(said(0.1))) as endpoint:
+        made = run(house, settings(endpoint.url))
+        sent = [int(headers["content-length"]) for headers in endpoint.headers]
+    assert made.egress["bytes_sent"].to_list() == sent
