@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from audit_lab import __version__
+from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.cli_rules import rules_app
+from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab, to_json
 from audit_lab.printing import err, out, print_frame, visible, write
@@ -26,13 +25,9 @@ app = typer.Typer(
     help="Find the few Kubernetes audit sessions that matter, and show how well that works. Nothing is ever blocked: a person decides.",
 )
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
-rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on the lab's data, coverage of known behaviours.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
 
-LabOption = Annotated[Path, typer.Option("--lab", envvar="AUDIT_LAB_HOME", help="Folder of the lab.")]
-ProfileOption = Annotated[str, typer.Option("--profile", help="Settings: 'default', 'sample' or a TOML file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 _LAB, _PROFILE = Path("lab"), "default"
 
 
@@ -53,11 +48,11 @@ def demo(
         raise InputError(f"no sample in '{data}'", "run it in the project's folder, or give --data")
     work = Lab(lab, "sample")
     started = time.monotonic()
-    _ingest(work, [data], "sample")
-    _run(work)
+    ingest_with_bars(work, [data], "sample")
+    run_with_bars(work)
     evaluation = work.evaluate(data / "labels.jsonl").as_dict()
     path = work.report(report_dir, period="sample")
-    _print_summary(work, evaluation)
+    print_summary(work, evaluation)
     out.print(f"\nReport: {path}   ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 
@@ -69,7 +64,7 @@ def ingest(
 ) -> None:
     """Read archives into the lab: masked, typed, accounted for. Reading a file again changes nothing."""
     work = Lab(lab, profile)
-    refused = _ingest(work, list(sources), cluster)
+    refused = ingest_with_bars(work, list(sources), cluster)
     account = work.ledger()
     out.print(f"{account['n_events'].sum():,} events from {account.height} archives in lab '{lab}'; every record is accounted for")
     if account["n_quarantined"].sum():
@@ -86,7 +81,7 @@ def run(
 ) -> None:
     """Run every stale stage, in order."""
     work = Lab(lab, profile)
-    made = _run(work, until=until, force=force)
+    made = run_with_bars(work, until=until, force=force)
     out.print(f"ran {', '.join(made)}" if made else "nothing to do: every stage is up to date")
 
 
@@ -106,7 +101,7 @@ def judge(
     if settings is None:
         raise InputError(f"no judge '{name}'", "one of: baseline, openai")
     work.profile = work.profile.model_copy(update={"judge": settings})
-    _run(work, until="verdicts")
+    run_with_bars(work, until="verdicts")
     print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
 
 
@@ -121,7 +116,7 @@ def evaluate(
     if as_json:
         sys.stdout.write(to_json(result) + "\n")
     else:
-        _print_summary(work, result)
+        print_summary(work, result)
 
 
 @app.command()
@@ -173,13 +168,13 @@ def ledger(lab: LabOption = _LAB, as_json: JsonOption = False) -> None:
 @app.command()
 def blind(lab: LabOption = _LAB, as_json: JsonOption = False) -> None:
     """Show what these archives cannot show, and why."""
-    _emit(Lab(lab).blind(), as_json)
+    emit(Lab(lab).blind(), as_json)
 
 
 @app.command()
 def volume(lab: LabOption = _LAB, top: Annotated[int, typer.Option(min=1)] = 20, as_json: JsonOption = False) -> None:
     """Show what makes the volume."""
-    _emit(Lab(lab).volume(top), as_json)
+    emit(Lab(lab).volume(top), as_json)
 
 
 @app.command()
@@ -214,7 +209,7 @@ def show(
     if prompt:
         sys.stdout.write(work.prompt(what) + "\n")
         return
-    _print_case(work.case(what))
+    print_case(work.case(what))
     if original:
         sys.stdout.write(to_json(work.originals(what)) + "\n")
 
@@ -232,107 +227,7 @@ def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.
     out.print(f"profile '{checked.name}' is fine ({checked.digest[:16]})")
 
 
-# ---- printing ------------------------------------------------------------------------------------------------
-
-
-def _ingest(work: Lab, sources: list[Any], cluster: str | None) -> bool:
-    """Ingest with a progress bar; print what was refused and return whether anything was."""
-    with _progress() as bars:
-        tasks: dict[Path, TaskID] = {}
-
-        def advance(path: Path, done: int, total: int) -> None:
-            if path not in tasks:
-                tasks[path] = bars.add_task(f"read {path.name}", total=max(total >> 20, 1))
-            bars.update(tasks[path], completed=max(done >> 20, 1) if done >= total else done >> 20)
-
-        result = work.ingest(*sources, cluster=cluster, progress=advance)
-    for error in result.refused:
-        err.print(f"[yellow]refused:[/] {escape(str(error))}", soft_wrap=True)
-    return bool(result.refused)
-
-
-def _run(work: Lab, *, until: str | None = None, force: bool = False) -> list[str]:
-    with _progress() as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        result = work.run(until=until, force=force, progress=advance)
-    for note in result.notes:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    return result.made
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as bars:
-        yield bars
-
-
-def _emit(frame: pl.DataFrame, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(to_json(frame) + "\n")
-    else:
-        print_frame(frame)
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    if rate["value"] is None:
-        return f"unknown ({rate.get('reason') or 'too few data'})"
-    if rate["low"] is None:
-        return f"{rate['value']:.1%}"
-    return f"{rate['value']:.1%}  ({rate['low']:.1%} to {rate['high']:.1%})"
-
-
-def _print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
-    flow = work.summary()
-    found, missed = evaluation["incidents"]["found"], evaluation["incidents"]["missed"]
-    rows = [
-        *((name, f"{flow[name]:,}") for name in ("events", "sessions", "signals", "candidates", "verdicts")),
-        ("flagged sessions", f"{evaluation['sessions']['flagged']:,} at score ≥ {evaluation['threshold']}"),
-        ("incidents found", f"{found} of {evaluation['incidents']['n']}"),
-        ("incidents missed", ", ".join(missed) or "none"),
-        ("look-alikes flagged", f"{evaluation['benign_suspicious']['flagged']} of {evaluation['benign_suspicious']['n']}"),
-        ("false-positive rate", _rate(evaluation["sessions"]["fpr"])),
-        ("tokens", f"{flow['tokens']:,}"),
-        ("cost", "unknown: no price in the profile" if flow["cost_usd"] is None else f"{flow['cost_usd']:.2f} USD"),
-    ]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in rows:
-        table.add_row(name, escape(value))
-    out.print(table)
-
-
-def _print_case(found: dict[str, Any]) -> None:
-    case = found["case"]
-    if case:
-        place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
-        out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
-    for session in found["sessions"].iter_rows(named=True):
-        out.print(f"\n[bold]{session['session_id']}[/]  {escape(visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
-                  f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {session['n_events']} events")
-        out.print(f"  {escape(session['summary'])}", soft_wrap=True)
-    for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
-        line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
-        out.print(escape(line), soft_wrap=True)
-    for verdict in found["verdicts"].iter_rows(named=True):
-        score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
-        out.print(f"\n[bold]judge {verdict['judge_id']}[/]: {score}, {verdict['action'] or 'no action'}")
-        for ground in verdict["grounds"]:
-            mark = "[green]✓[/]" if ground["holds"] else "[red]✗[/]"
-            wrong = f" — {ground['wrong']}" if ground["wrong"] else ""
-            out.print(f"  {mark} {escape((ground['sentence'] or '') + wrong)}", soft_wrap=True)
-        for check in verdict["checks"]:
-            out.print(f"  □ {escape(check)}", soft_wrap=True)
-    columns = ["time", "verb", "resource", "subresource", "namespace", "name", "status", "source_ip", "user_agent", "event_id"]
-    out.print()
-    print_frame(found["events"].select(columns).head(50))
-    if found["events"].height > 50:
-        out.print(f"… and {found['events'].height - 50:,} more events")
+# ---- the way out ---------------------------------------------------------------------------------------------
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from audit_lab.judge import Judge, render_prompt
 from audit_lab.pipeline import DEFAULT_DETECTORS, Run, code_digest, run_stages, stale_stages
 from audit_lab.profile import Profile, load_profile
 from audit_lab.review import label_sessions, read_incidents
-from audit_lab.signals import Detector
+from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
 if TYPE_CHECKING:
@@ -227,6 +227,26 @@ class Lab:
             "verdicts": self.store.read("verdicts").filter(pl.col("case_id") == case_id),
             "events": self.store.scan("events").join(inside, on="event_id", how="semi").sort("time", "event_id").collect(),
         }
+
+    def check_rules(self) -> pl.DataFrame:
+        """Return, per rule, whether it is evaluable or blind on these data and why, its hits, sessions and runtime."""
+        self._need("session_events")
+        return check_rules(load_rules(self.profile.signals.rules), self.store.read("events"), self.store.read("session_events"))
+
+    def rule_coverage(self) -> pl.DataFrame:
+        """Return the matrix of known behaviours and the rules that cover them; with data, which are blind on them."""
+        checks = self.check_rules() if self.store.rows("session_events") else None
+        return coverage_matrix(load_rules(self.profile.signals.rules), checks)
+
+    def tune_rules(self, until: datetime) -> tuple[pl.DataFrame, str]:
+        """Return proposals of exceptions from sessions and labels before `until`, and the proposed ones as TOML text."""
+        self._need("signals")
+        read = self.store.read
+        proposals = propose_exceptions(
+            load_rules(self.profile.signals.rules), read("signals"), read("events"), read("sessions"), read("session_events"),
+            read("labels"), until,
+        )
+        return proposals, exceptions_toml(proposals)
 
     def prompt(self, case: str) -> str:
         """Return exactly what a language model would be shown of a case."""

@@ -12,6 +12,8 @@ UPPER = {"cli": 5, "__main__": 6, "lab": 4, "pipeline": 3}
 
 def floor(module: str) -> int:
     """6 __main__, 5 cli, 4 lab, 3 pipeline, 2 stages, 1 ground."""
+    if module.startswith("cli"):
+        return UPPER["cli"]
     return UPPER.get(module, 2 if module in STAGES else 1)
 
 

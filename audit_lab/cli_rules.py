@@ -1,0 +1,59 @@
+"""Words about rules: check, coverage, tune."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.cli_show import emit
+from audit_lab.errors import InputError
+from audit_lab.lab import Lab
+from audit_lab.printing import out, write
+
+rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on the lab's data, coverage of known behaviours, proposals.")
+
+
+@rules_app.command("check")
+def check(lab: LabOption = Path("lab"), profile: ProfileOption = "default", as_json: JsonOption = False) -> None:
+    """Say per rule whether it is evaluable or blind on these data and why, its hits, sessions, runtime, and who it fires on."""
+    found = Lab(lab, profile).check_rules()
+    columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "why"]
+    emit(found if as_json else found.select(columns), as_json)
+
+
+@rules_app.command("coverage")
+def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = "default", as_json: JsonOption = False) -> None:
+    """Print the matrix of known behaviours and the rules that cover them; with a lab, which of them are blind on its data."""
+    found = Lab(lab, profile).rule_coverage()
+    emit(found, as_json)
+    if not as_json:
+        counts = dict(found["status"].value_counts().iter_rows())
+        out.print(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+
+
+@rules_app.command("tune")
+def tune(
+    until: Annotated[str, typer.Option(help="Only sessions and labels before this time count, e.g. 2026-11-23T05:45:00 (UTC).")],
+    lab: LabOption = Path("lab"), profile: ProfileOption = "default",
+    to: Annotated[Path | None, typer.Option("--out", help="TOML file for the proposals; owner and reason are yours to fill in.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose exceptions from history; refuse any that would hide a labelled incident. Nothing changes by itself."""
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        raise InputError(f"'{until}' is no time", "for example 2026-11-23T05:45:00") from None
+    work = Lab(lab, profile)
+    proposals, toml = work.tune_rules(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if to is not None:
+        write(toml, to)
+    if as_json:
+        emit(proposals, as_json)
+    else:
+        emit(proposals.select(column for column in proposals.columns if proposals.schema[column] != pl.List(pl.String)), as_json)
+        out.print(f"{(proposals['status'] == 'proposed').sum()} proposed, {(proposals['status'] != 'proposed').sum()} refused")

@@ -1,0 +1,121 @@
+"""What the words of the command line print: progress, the summary, a case."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from audit_lab.lab import Lab, to_json
+from audit_lab.printing import err, out, print_frame, visible
+
+
+def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool:
+    """Ingest with a progress bar; print what was refused and return whether anything was."""
+    with _bars() as bars:
+        tasks: dict[Path, TaskID] = {}
+
+        def advance(path: Path, done: int, total: int) -> None:
+            if path not in tasks:
+                tasks[path] = bars.add_task(f"read {path.name}", total=max(total >> 20, 1))
+            bars.update(tasks[path], completed=max(done >> 20, 1) if done >= total else done >> 20)
+
+        result = work.ingest(*sources, cluster=cluster, progress=advance)
+    for error in result.refused:
+        err.print(f"[yellow]refused:[/] {escape(str(error))}", soft_wrap=True)
+    return bool(result.refused)
+
+
+def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -> list[str]:
+    """Run the stale stages with progress bars, print the notes, return the stages that ran."""
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        result = work.run(until=until, force=force, progress=advance)
+    for note in result.notes:
+        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    return result.made
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bars:
+        yield bars
+
+
+def emit(frame: pl.DataFrame, as_json: bool) -> None:
+    """Print a frame as a table or as JSON."""
+    if as_json:
+        sys.stdout.write(to_json(frame) + "\n")
+    else:
+        print_frame(frame)
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return f"unknown ({rate.get('reason') or 'too few data'})"
+    if rate["low"] is None:
+        return f"{rate['value']:.1%}"
+    return f"{rate['value']:.1%}  ({rate['low']:.1%} to {rate['high']:.1%})"
+
+
+def print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
+    """Print the flow as numbers and how well it did."""
+    flow = work.summary()
+    found, missed = evaluation["incidents"]["found"], evaluation["incidents"]["missed"]
+    rows = [
+        *((name, f"{flow[name]:,}") for name in ("events", "sessions", "signals", "candidates", "verdicts")),
+        ("flagged sessions", f"{evaluation['sessions']['flagged']:,} at score ≥ {evaluation['threshold']}"),
+        ("incidents found", f"{found} of {evaluation['incidents']['n']}"),
+        ("incidents missed", ", ".join(missed) or "none"),
+        ("look-alikes flagged", f"{evaluation['benign_suspicious']['flagged']} of {evaluation['benign_suspicious']['n']}"),
+        ("false-positive rate", _rate(evaluation["sessions"]["fpr"])),
+        ("tokens", f"{flow['tokens']:,}"),
+        ("cost", "unknown: no price in the profile" if flow["cost_usd"] is None else f"{flow['cost_usd']:.2f} USD"),
+    ]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    out.print(table)
+
+
+def print_case(found: dict[str, Any]) -> None:
+    """Print a case as `Lab.case` gives it."""
+    case = found["case"]
+    if case:
+        place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
+        out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
+    for session in found["sessions"].iter_rows(named=True):
+        out.print(f"\n[bold]{session['session_id']}[/]  {escape(visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
+                  f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {session['n_events']} events")
+        out.print(f"  {escape(session['summary'])}", soft_wrap=True)
+    for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
+        line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
+        out.print(escape(line), soft_wrap=True)
+    for verdict in found["verdicts"].iter_rows(named=True):
+        score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
+        out.print(f"\n[bold]judge {verdict['judge_id']}[/]: {score}, {verdict['action'] or 'no action'}")
+        for ground in verdict["grounds"]:
+            mark = "[green]✓[/]" if ground["holds"] else "[red]✗[/]"
+            wrong = f" — {ground['wrong']}" if ground["wrong"] else ""
+            out.print(f"  {mark} {escape((ground['sentence'] or '') + wrong)}", soft_wrap=True)
+        for check in verdict["checks"]:
+            out.print(f"  □ {escape(check)}", soft_wrap=True)
+    columns = ["time", "verb", "resource", "subresource", "namespace", "name", "status", "source_ip", "user_agent", "event_id"]
+    out.print()
+    print_frame(found["events"].select(columns).head(50))
+    if found["events"].height > 50:
+        out.print(f"… and {found['events'].height - 50:,} more events")
