@@ -7,6 +7,11 @@ import polars as pl
 from audit_lab.vocabulary import is_write
 
 USER = ("cluster", "user")
+# What the functions here read of table events.
+COLUMNS = (
+    "cluster", "actor", "user", "impersonated_user", "actor_kind", "source_ip", "source_class", "time", "namespace", "client_family",
+    "verb", "api_group", "resource", "subresource", "name", "status", "decision",
+)
 _EXEC = ("exec", "attach", "portforward", "ephemeralcontainers")
 _RBAC = ("clusterrolebindings", "clusterroles", "rolebindings", "roles")
 
@@ -113,7 +118,7 @@ def newness(events: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
 
     A failed authentication has no user and so no past: all three are false.
     """
-    named = events.filter(pl.col("user").is_not_null())
+    named = events.select(*USER, "time", "source_ip", "client_family").filter(pl.col("user").is_not_null())
     user_first = named.group_by(USER).agg(user_time=pl.col("time").min())
     source_first = named.group_by(*USER, "source_ip").agg(source_time=pl.col("time").min())
     client_first = named.group_by(*USER, "client_family").agg(client_time=pl.col("time").min())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -26,17 +26,19 @@ def network(address: pl.Expr) -> pl.Expr:
 
 
 def habit_bits(
-    events: pl.DataFrame, sessions: pl.DataFrame, items: Mapping[str, pl.Expr], half_life_s: float = HALF_LIFE_S
+    events: pl.DataFrame, sessions: pl.DataFrame, items: Mapping[str, tuple[Sequence[str], pl.Expr]], half_life_s: float = HALF_LIFE_S
 ) -> pl.DataFrame:
     """Return per session and item the most unusual value that it shows: `<item>_bits`, `<item>_peer_bits` (novelty.rarity).
 
-    Columns in: `events` with `session_id` and `time`, sorted by time; `sessions` as in the table. `items` names expressions over events;
-    peers are the users of the same kind.
+    Columns in: `events` with `session_id` and `time`; `sessions` as in the table. `items` gives for each item the columns of events that
+    it needs and the expression over them; peers are the users of the same kind.
     """
     found = sessions.select("session_id")
-    for item, value in items.items():
+    for item, (columns, value) in items.items():
+        # First what a session shows, then its reduction: a session repeats itself, and regular expressions are slow.
+        distinct = events.group_by("session_id", *columns).agg(pl.col("time").min())
         shown = (
-            events.select("session_id", value.alias(item), "time").filter(pl.col(item).is_not_null())
+            distinct.select("session_id", value.alias(item), "time").filter(pl.col(item).is_not_null())
             .group_by("session_id", item).agg(first_time=pl.col("time").min())
         )
         bits = rarity(shown, sessions, item, ["actor_kind"], half_life_s).group_by("session_id").agg(

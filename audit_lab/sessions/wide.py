@@ -12,7 +12,7 @@ from audit_lab.classes import map_distinct
 from audit_lab.sessions.actors import add_teams
 from audit_lab.sessions.build import with_actions
 from audit_lab.sessions.cardinality import agent_stem, workload_stem
-from audit_lab.sessions.features import count_actions, mark_new
+from audit_lab.sessions.features import COLUMNS, count_actions, mark_new
 from audit_lab.sessions.habits import clock_distance, company, habit_bits, network
 from audit_lab.sessions.novelty import rarity
 from audit_lab.sessions.sequence import session_steps, step_surprise
@@ -59,7 +59,7 @@ def session_features(events: pl.DataFrame, session_events: pl.DataFrame, session
 
     Columns in: tables events, session_events, sessions.
     """
-    rows = add_teams(with_actions(events, session_events))
+    rows = add_teams(with_actions(events, session_events, [*COLUMNS, "user_groups", "user_agent", "attributes", "grant_role"]))
     weights = _weights(rows["action"])
     rows = rows.join(weights, on="action", how="left", maintain_order="left")
     teams = rows.group_by("session_id").agg(pl.col("team").first())
@@ -73,7 +73,8 @@ def session_features(events: pl.DataFrame, session_events: pl.DataFrame, session
     wide = sessions.select("session_id")
     for part in parts:
         wide = wide.join(part, on="session_id", how="left", maintain_order="left")
-    return wide.select("session_id", *(pl.col(name).cast(pl.Float64) for name in FEATURES))
+    # Rounded: sums of many threads differ in their last digits from run to run (law 7).
+    return wide.select("session_id", *(pl.col(name).cast(pl.Float64).round(6) for name in FEATURES))
 
 
 def _weights(actions: pl.Series) -> pl.DataFrame:
@@ -133,12 +134,14 @@ def _actions(actions: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
 def _habits(rows: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
     stem = workload_stem(pl.col("name"), pl.col("resource"))
     named = pl.col("resource").is_in(["pods", "deployments", "daemonsets", "statefulsets", "cronjobs", "jobs", "secrets", "configmaps"])
+    kind = pl.concat_str([pl.col("resource"), pl.col("namespace")], separator="/")
+    workload = pl.when(named).then(pl.concat_str([pl.col("resource"), pl.col("namespace"), stem], separator="/"))
     return habit_bits(rows, keyed, {
-        "source": pl.col("source_ip"), "network": network(pl.col("source_ip")), "source_class": pl.col("source_class"),
-        "client": pl.col("client_family"), "agent": agent_stem(pl.col("user_agent")), "namespace": pl.col("namespace"),
-        "place": pl.concat_str([pl.col("resource"), pl.col("namespace")], separator="/"),
-        "workload": pl.when(named).then(pl.concat_str([pl.col("resource"), pl.col("namespace"), stem], separator="/")),
-        "grant": pl.col("grant_role"),
+        "source": (["source_ip"], pl.col("source_ip")), "network": (["source_ip"], network(pl.col("source_ip"))),
+        "source_class": (["source_class"], pl.col("source_class")), "client": (["client_family"], pl.col("client_family")),
+        "agent": (["user_agent"], agent_stem(pl.col("user_agent"))), "namespace": (["namespace"], pl.col("namespace")),
+        "place": (["resource", "namespace"], kind), "workload": (["resource", "namespace", "name"], workload),
+        "grant": (["grant_role"], pl.col("grant_role")),
     })
 
 
