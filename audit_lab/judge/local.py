@@ -52,8 +52,10 @@ class LocalServer:
         check_model_file(path)
         self.key = secrets.token_urlsafe(24)
         chosen = {"path": str(path), "context": CONTEXT, "slots": slots, "threads": max(1, (os.cpu_count() or 2) // 2), "key": self.key}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "audit_lab.judge.local_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        # By its path, without the package around it: the server needs nothing of ours, and starts at once.
+        script = Path(__file__).with_name("local_server.py")
+        self._process = subprocess.Popen(  # noqa: S603 - our own file, no shell
+            [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env={**os.environ, "AUDIT_LAB_LOCAL_SERVER": json.dumps(chosen)},
         )
         said = self._first_line(start_s)

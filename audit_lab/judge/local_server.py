@@ -1,8 +1,8 @@
 """The process that serves a GGUF file: llama.cpp's own server on loopback, until its standard input closes.
 
-Run as `python -m audit_lab.judge.local_server`, with its settings as one JSON object in the environment variable
-AUDIT_LAB_LOCAL_SERVER. It prints one JSON line: `{"address": …}` or `{"error": …}`. A process of its own, so that native
-code that fails takes nothing with it, and its memory is given back when it ends.
+Run by its path, with its settings as one JSON object in the environment variable AUDIT_LAB_LOCAL_SERVER. It prints one
+JSON line: `{"address": …}` or `{"error": …}`. A process of its own, so that native code that fails takes nothing with it,
+and its memory is given back when it ends.
 """
 
 from __future__ import annotations
