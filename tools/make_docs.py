@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit_lab.profile import Profile
+from audit_lab.signals.coverage import coverage_markdown
+from audit_lab.signals.rulebook import load_rules
 from audit_lab.tables import TABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -42,7 +44,13 @@ def profile_page() -> str:
     return "".join(parts)
 
 
-PAGES = {"tables.md": tables_page, "profile.md": profile_page}
+def rules_page() -> str:
+    """Return docs/rules.md with a fresh coverage matrix; the rest of the page is written by hand."""
+    head, begun, rest = (DOCS / "rules.md").read_text(encoding="utf-8").partition("<!-- coverage -->\n")
+    return head + begun + coverage_markdown(load_rules()) + rest[rest.index("<!-- /coverage -->"):]
+
+
+PAGES = {"tables.md": tables_page, "profile.md": profile_page, "rules.md": rules_page}
 
 if __name__ == "__main__":
     for file, make in PAGES.items():

@@ -56,3 +56,14 @@ def coverage_matrix(rules: Sequence[Rule], checks: pl.DataFrame | None = None) -
             "techniques": sorted({technique for rule in mine for technique in rule.techniques}), "why": why,
         })
     return pl.DataFrame(rows, schema=MATRIX)
+
+
+def coverage_markdown(rules: Sequence[Rule]) -> str:
+    """Return the matrix as a Markdown table, for docs/rules.md."""
+    emits = {rule.rule_id: rule.emits for rule in rules}
+    lines = ["| id | behaviour | rules | highest level | floor |", "|---|---|---|---|---|"]
+    for row in coverage_matrix(rules).to_dicts():
+        names = ", ".join(name if emits[name] else f"({name})" for name in row["rules"]) or f"*{row['why']}*"
+        floor = "yes" if row["has_floor"] else ""
+        lines.append(f"| {row['behaviour_id']} | {row['behaviour']} | {names} | {row['highest_level'] or ''} | {floor} |")
+    return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ A rule that cannot be used is kept with the reason, so that nobody believes it i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
-from sigma.rule.base import check_alias_expansion
+from sigma.rule.base import SigmaYAMLLoader, check_alias_expansion
 
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
@@ -121,7 +122,7 @@ class _Book:
     def read(self, path: Path, source: str, built_in: bool) -> None:
         base = {"source": source, "built_in": built_in, "stem": path.stem}
         try:
-            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+            documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=SigmaYAMLLoader))
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
             self._reject(base, f"not readable as YAML: {_one_line(error)}")
             return
@@ -140,7 +141,7 @@ class _Book:
         title = str(document.get("title") or base["stem"])
         try:
             check_alias_expansion(document)
-            digest = text_digest(ENGINE_VERSION + yaml.safe_dump(document, sort_keys=True, allow_unicode=True))
+            digest = text_digest(ENGINE_VERSION + json.dumps(_what_it_means(document), default=str))
             kind = SigmaCorrelationRule if "correlation" in document else SigmaRule
             parsed = kind.from_dict(document)
             if isinstance(parsed, SigmaRule):
@@ -215,6 +216,12 @@ class _Book:
             return Rule(**common, unusable=f"it builds on '{missing[0]}', which comes after it or refers back to it")
         compile_correlation(rule, fields, lambda reference: "SELECT 1", "1", "1")
         return Rule(**common, references=tuple(done[id(r.rule)].rule_id for r in rule.referenced_rules), correlation=rule)
+
+
+def _what_it_means(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out a rule's examples: its version says what it does."""
+    ours = document.get("audit_lab")
+    return {**document, "audit_lab": {k: v for k, v in ours.items() if k != "tests"}} if isinstance(ours, dict) else document
 
 
 def _common(rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any]) -> dict[str, Any]:
