@@ -15,7 +15,7 @@ from rich.markup import escape
 from audit_lab import __version__
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
-from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
+from audit_lab.cli_show import bars, emit, ingest_with_bars, print_case, print_summary, run_with_bars
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab, to_json
 from audit_lab.printing import err, out, print_frame, visible, write
@@ -88,21 +88,62 @@ def run(
 @app.command()
 def judge(
     lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
-    name: Annotated[str | None, typer.Option("--judge", help="baseline or openai; the profile says where.")] = None,
+    name: Annotated[str | None, typer.Option("--judge", help="baseline, openai or replay; the profile says where.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Hard limit for this run, US dollars.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Hard limit for this run, tokens.")] = None,
+    export_prompts: Annotated[Path | None, typer.Option(help="Write the questions to this file instead of asking.")] = None,
+    import_answers: Annotated[Path | None, typer.Option(help="Take answers from this file, then judge with 'replay'.")] = None,
 ) -> None:
-    """Judge the candidates (again) with the judge of the profile or the one named."""
+    """Judge the candidates (again) with the judge of the profile or the one named, or have it done elsewhere."""
     work = Lab(lab, profile)
-    changes = {"judge": name, "max_usd": max_usd, "max_tokens": max_tokens}
-    settings = type(work.profile.judge).model_validate(
-        work.profile.judge.model_dump() | {key: value for key, value in changes.items() if value is not None}
-    ) if name in (None, "baseline", "openai") else None
-    if settings is None:
-        raise InputError(f"no judge '{name}'", "one of: baseline, openai")
-    work.profile = work.profile.model_copy(update={"judge": settings})
+    if export_prompts is not None:
+        run_with_bars(work)
+        out.print(f"{work.export_prompts(export_prompts)} questions in {export_prompts}", soft_wrap=True)
+        return
+    if import_answers is not None:
+        out.print(f"{work.import_answers(import_answers)} new answers")
+        name = name or "replay"
+    work.profile = work.with_judge(judge=name, max_usd=max_usd, max_tokens=max_tokens)
     run_with_bars(work, until="verdicts")
     print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Judge: baseline, openai or replay.")],
+    second: Annotated[str, typer.Argument(help="Another.")],
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
+) -> None:
+    """Compare two judges on the same candidates: agreement, flips, cost."""
+    numbers, cases = Lab(lab, profile).compare(first, second)
+    if as_json:
+        sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
+        return
+    print_frame(cases.head(20))
+    for key, value in numbers.items():
+        out.print(f"{key}: {value}")
+
+
+@app.command()
+def simulate(
+    days: Annotated[int, typer.Option(min=1, help="Days to simulate.")], events: Annotated[int, typer.Option(min=1, help="Events in all.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for archives, incidents and truth.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    source: Annotated[Path, typer.Option("--from", help="Recording to resample: archives, labels beside them.")] = Path("data"),
+    clusters: Annotated[int, typer.Option(min=1)] = 1,
+    prevalence: Annotated[float, typer.Option(help="Share of sessions that belong to an attack.")] = 0.01,
+    stretch: Annotated[float, typer.Option(help="Factor by which recorded time is stretched.")] = 5.0,
+) -> None:
+    """Resample a recording into long labelled archives, for scale and drift; they prove nothing about accuracy."""
+    from audit_lab.simulate import simulate as make  # noqa: PLC0415 - no other word needs it
+
+    with bars() as progress:
+        task = progress.add_task("simulate", total=events)
+        made = make(
+            source, out_dir, days=days, events=events, seed=seed, clusters=clusters, prevalence=prevalence, stretch=stretch,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    sys.stdout.write(to_json(made.as_dict()) + "\n")
 
 
 @app.command()

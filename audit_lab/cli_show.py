@@ -19,13 +19,13 @@ from audit_lab.printing import err, out, print_frame, visible
 
 def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool:
     """Ingest with a progress bar; print what was refused and return whether anything was."""
-    with _bars() as bars:
+    with bars() as shown:
         tasks: dict[Path, TaskID] = {}
 
         def advance(path: Path, done: int, total: int) -> None:
             if path not in tasks:
-                tasks[path] = bars.add_task(f"read {path.name}", total=max(total >> 20, 1))
-            bars.update(tasks[path], completed=max(done >> 20, 1) if done >= total else done >> 20)
+                tasks[path] = shown.add_task(f"read {path.name}", total=max(total >> 20, 1))
+            shown.update(tasks[path], completed=max(done >> 20, 1) if done >= total else done >> 20)
 
         result = work.ingest(*sources, cluster=cluster, progress=advance)
     for error in result.refused:
@@ -35,13 +35,13 @@ def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool
 
 def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -> list[str]:
     """Run the stale stages with progress bars, print the notes, return the stages that ran."""
-    with _bars() as bars:
+    with bars() as shown:
         tasks: dict[str, TaskID] = {}
 
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = shown.add_task(stage, total=total)
+            shown.update(tasks[stage], completed=done, total=total)
 
         result = work.run(until=until, force=force, progress=advance)
     for note in result.notes:
@@ -50,10 +50,11 @@ def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def bars() -> Iterator[Progress]:
+    """Show progress bars on standard error."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as bars:
-        yield bars
+    with Progress(*columns, console=err) as shown:
+        yield shown
 
 
 def emit(frame: pl.DataFrame, as_json: bool) -> None:

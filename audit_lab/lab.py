@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+from pydantic import ValidationError
 
 from audit_lab import __version__, duck, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, read_original, require_balance, volume
 from audit_lab.errors import InputError, LabError
-from audit_lab.judge import Judge, render_prompt
-from audit_lab.pipeline import DEFAULT_DETECTORS, Run, code_digest, run_stages, stale_stages
-from audit_lab.profile import Profile, load_profile
+from audit_lab.judge import Judge, compare_summary, compare_verdicts, export_prompts, import_answers, make_judge, render_prompt
+from audit_lab.pipeline import DEFAULT_DETECTORS, Run, answers_folder, code_digest, judge_candidates, run_stages, stale_stages
+from audit_lab.profile import JudgeSettings, Profile, load_profile
 from audit_lab.review import label_sessions, read_incidents
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
@@ -97,6 +98,44 @@ class Lab:
         run = Run(self.store, self.profile, detectors, judge, progress, datetime.now(UTC).date())
         return run_stages(run, until=until, force=force)
 
+    def export_prompts(self, path: str | Path) -> int:
+        """Write the question about every candidate to a file, one JSON line each, to be answered elsewhere; return how many."""
+        self._need("verdicts")
+        return export_prompts(self.store.read("candidates"), self.store.read("evidence"), Path(path))
+
+    def import_answers(self, path: str | Path) -> int:
+        """Keep answers that were given elsewhere (JSON lines) for the judge 'replay'; return how many were new."""
+        self._need("verdicts")
+        return import_answers(Path(path), answers_folder(self.store))
+
+    def compare(self, first: str, second: str) -> tuple[dict[str, Any], pl.DataFrame]:
+        """Let two judges judge the same candidates; return the comparison in numbers and case by case. Answers are kept and reused."""
+        self._need("verdicts")
+
+        def judged(name: str) -> pl.DataFrame:
+            profile = self.with_judge(judge=name)
+            return judge_candidates(Run(self.store, profile), make_judge(profile.judge, answers_folder(self.store))).verdicts
+
+        a, b, line = judged(first), judged(second), self.profile.evaluate.threshold
+        return compare_summary(a, b, line), compare_verdicts(a, b, line)
+
+    def with_judge(self, **changes: Any) -> Profile:
+        """Return the profile with some settings of section judge changed (None leaves a setting as it is).
+
+        Raises
+        ------
+        InputError
+            When there is no such judge.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        if "replay" not in given and given.get("judge") == "replay" and not self.profile.judge.replay:
+            given["replay"] = str(answers_folder(self.store) / "imported.jsonl")
+        try:
+            judge = JudgeSettings.model_validate(self.profile.judge.model_dump() | given)
+        except ValidationError as error:
+            raise InputError(f"judge: {error.errors()[0]['msg']}", "judges are baseline, openai, replay") from None
+        return self.profile.model_copy(update={"judge": judge})
+
     def stale(self) -> list[str]:
         """Return the stages that the next run would do."""
         return stale_stages(Run(self.store, self.profile, today=datetime.now(UTC).date()))
@@ -149,8 +188,8 @@ class Lab:
             versions=self.versions(),
             lang=lang,
             **{table: self.store.read(table) for table in (
-                "archives", "quarantine", "sessions", "session_events", "signals", "candidates", "scores", "verdicts", "egress",
-                "labels", "incidents",
+                "archives", "quarantine", "sessions", "session_events", "links", "stories", "signals", "candidates", "scores",
+                "verdicts", "egress", "labels", "incidents",
             )},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")

@@ -20,7 +20,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import InputError, MissingExtraError
 from audit_lab.hashing import text_digest
-from audit_lab.judge import Judge, build_evidence, judge_cases, make_judge, verify_verdicts
+from audit_lab.judge import CaseFiles, Judge, make_judge, run_judge
 from audit_lab.profile import Profile
 from audit_lab.sessions import build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
@@ -188,19 +188,27 @@ def _candidates(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
-    candidates, events, members = run.table("candidates"), run.table("events"), run.table("session_events")
-    sessions, signals, settings = run.table("sessions"), run.table("signals"), run.profile.judge
+    settings = run.profile.judge
+    judge = run.judge or make_judge(settings, answers_folder(run.store), lambda done, total: run.tick("verdicts", done, total))
+    made = judge_candidates(run, judge)
+    egress = pl.concat([run.table("egress"), made.egress]).unique("egress_id", maintain_order=True)
+    return {"evidence": made.evidence, "verdicts": made.verdicts, "egress": egress}
+
+
+def judge_candidates(run: Run, judge: Judge) -> CaseFiles:
+    """Judge the lab's candidates: evidence, checked verdicts, and what left the machine."""
     # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
     links = run.table("links").filter(pl.col("kind") != "follow_up")
-    evidence = build_evidence(candidates, sessions, members, events, signals, max_tokens=settings.evidence_tokens, links=links)
+    return run_judge(
+        run.table("candidates"), run.table("sessions"), run.table("session_events"), run.table("events"), run.table("signals"), judge,
+        run.profile.judge, links=links, stories=run.table("stories"), labels=run.table("labels"),
+        review_line=run.profile.evaluate.threshold,
+    )
 
-    def check(verdicts: pl.DataFrame) -> pl.DataFrame:
-        return verify_verdicts(verdicts, evidence, events, members, candidates)
 
-    judge = run.judge or make_judge(settings, run.store.root / "answers", lambda done, total: run.tick("verdicts", done, total))
-    judged = judge_cases(candidates, evidence, signals, judge, check=check)
-    egress = pl.concat([run.table("egress"), judged.egress]).unique("egress_id", maintain_order=True)
-    return {"evidence": evidence, "verdicts": judged.verdicts, "egress": egress}
+def answers_folder(store: Store) -> Path:
+    """Return where answers of models are kept, so that none is paid for twice."""
+    return store.root / "answers"
 
 
 PIPELINE: tuple[Stage, ...] = (
@@ -222,8 +230,11 @@ def _fingerprint(run: Run, stage: Stage) -> str:
         extra += [detector if isinstance(detector, str) else _source_of(detector) for detector in run.detectors]
         extra += [_files_digest(Path(path)) for path in (*run.profile.signals.rules, *run.profile.signals.exceptions)]
         extra.append(str(run.today) if run.profile.signals.exceptions else "")
-    if stage.name == "verdicts" and run.judge is not None:
-        extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}")
+    if stage.name == "verdicts":
+        extra.append(str(run.profile.evaluate.threshold))
+        # Labels become examples for models only; the baseline does not look at them.
+        extra.append(run.store.digest("labels") if run.judge is not None or run.profile.judge.judge != "baseline" else "")
+        extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}" if run.judge is not None else "")
     return text_digest("\n".join([stage.name, *left, *extra]))
 
 
