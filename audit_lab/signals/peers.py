@@ -5,11 +5,15 @@ Everything here looks at earlier sessions only: those of the same peer group tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+
+from audit_lab.profile import SignalSettings
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
@@ -141,6 +145,56 @@ def conformal_p_values(scores: Floats, groups: Sequence[str], start: Times, end:
             if len(window) >= min_peers and not np.isnan(scores[session]):
                 p_value[session] = (1 + np.sum(window >= scores[session])) / (1 + len(window))
     return Conformal(p_value, references)
+
+
+def references_needed(n_sessions: int, n_findings: int, false_share: float = 0.1) -> int:
+    """Return how many earlier peers a p-value needs before it can control false discoveries.
+
+    With the Benjamini-Hochberg rule (JRSS B 57(1), 1995) the k-th finding among m sessions passes at p ≤ q·k/m, and n
+    references allow no p below 1/(n+1).
+
+    Parameters
+    ----------
+    n_sessions, n_findings, false_share
+        Sessions looked at (m), findings hoped for (k), share of false ones accepted among them (q).
+
+    >>> references_needed(10_000, 10)
+    9999
+    """
+    return max(1, math.ceil(n_sessions / (false_share * max(1, n_findings))) - 1)
+
+
+def resolution(sessions: pl.DataFrame, settings: SignalSettings, false_share: float = 0.1) -> pl.DataFrame:
+    """Say per peer group how fine p-values can be, and how many references false-discovery control would take.
+
+    Parameters
+    ----------
+    sessions
+        Table sessions.
+    settings
+        `min_peers`, and `budget_cases`, the findings hoped for, shared out among groups by their size.
+    false_share
+        Share of false findings accepted.
+
+    Returns
+    -------
+    One row per peer group: `peers`, `n_sessions`, `n_references` (earlier sessions of the last one), `finest_p` (null where
+    p-values are null), `n_needed`, `is_enough`.
+    """
+    groups = peer_groups(sessions["actor_kind"].to_list(), sessions["cluster"].to_list(), settings.min_peers)
+    ended = (pl.col("end") < pl.col("start").max()).sum().clip(0, MAX_REFERENCES)
+    counted = (
+        sessions.select("start", "end", peers=pl.Series(groups, dtype=pl.String)).group_by("peers")
+        .agg(n_sessions=pl.len().cast(pl.Int64), n_references=ended.cast(pl.Int64)).sort("peers")
+    )
+    needed = [
+        references_needed(n, max(1, round(settings.budget_cases * n / max(1, sessions.height))), false_share)
+        for n in counted["n_sessions"].to_list()
+    ]
+    return counted.with_columns(
+        finest_p=pl.when(pl.col("n_references") >= settings.min_peers).then(1 / (pl.col("n_references") + 1)),
+        n_needed=pl.Series(needed, dtype=pl.Int64),
+    ).with_columns(is_enough=pl.col("n_references") >= pl.col("n_needed"))
 
 
 def _members(groups: Sequence[str]) -> list[npt.NDArray[np.int64]]:

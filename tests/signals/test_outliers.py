@@ -12,7 +12,7 @@ from audit_lab.errors import InputError
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.novelty import session_tokens, surprises
 from audit_lab.signals.outliers import find_outliers
-from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, references_needed, resolution, tail_surprise
 from audit_lab.vocabulary import is_closed
 
 SETTINGS = SignalSettings(min_peers=5, neighbours=3)
@@ -239,3 +239,20 @@ def test_surprise_is_never_negative_and_zero_for_the_first(visits):
     assert seen.height == tokens.height
     assert seen["bits"].min() >= 0
     assert seen.filter(pl.col("session_id") == sessions["session_id"][0])["bits"].max() == 0
+
+
+def test_resolution_says_how_many_references_would_do():
+    sessions = world(*[{}] * 30, *[{"user": "system:node:n1", "actor_kind": "node"}] * 6)[0]
+    made = resolution(sessions, SignalSettings(min_peers=10, budget_cases=12))
+    assert made.select("peers", "n_sessions", "n_references", "n_needed", "is_enough").rows() == [
+        ("c1/human", 30, 29, 29, True), ("c1/platform", 6, 5, 29, False)]
+    assert made["finest_p"].to_list() == [pytest.approx(1 / 30), None]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 10**6), st.integers(1, 1000), st.sampled_from([0.05, 0.1, 0.2]))
+def test_needed_references_are_just_enough(n_sessions, n_findings, false_share):
+    n = references_needed(n_sessions, n_findings, false_share)
+    level = false_share * n_findings / n_sessions
+    assert 1 / (n + 1) <= level + 1e-12 or n == 1
+    assert n == 1 or 1 / n > level - 1e-12
