@@ -23,7 +23,6 @@ import numpy as np
 import polars as pl
 from scipy import optimize
 from scipy.special import expit
-from sklearn.isotonic import isotonic_regression
 
 from audit_lab.errors import InputError
 
@@ -196,7 +195,7 @@ def _grouped(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _isotonic(scores: np.ndarray, positive: np.ndarray) -> Calibrator:
     knots, share, weight = _grouped(scores, positive)
-    fitted = isotonic_regression(share, sample_weight=weight, y_min=0.0, y_max=1.0)
+    fitted = optimize.isotonic_regression(share, weights=weight).x
     return Calibrator("isotonic", tuple(map(float, knots)), tuple(map(float, fitted)), int(positive.size), int(positive.sum()))
 
 
@@ -228,4 +227,4 @@ def _with_one_more(share: np.ndarray, weight: np.ndarray, place: int, answer: fl
     else:
         weights = np.insert(weight, knot, 1.0)
         values = np.insert(share, knot, answer)
-    return float(isotonic_regression(values, sample_weight=weights)[knot])
+    return float(optimize.isotonic_regression(values, weights=weights).x[knot])

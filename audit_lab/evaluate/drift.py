@@ -223,3 +223,56 @@ def new_values(reference: pl.DataFrame, current: pl.DataFrame, columns: list[str
             .select(pl.lit(name).alias("column"), "value", "n")
         )
     return pl.concat(parts)
+
+
+def drift_by_week(
+    observations: pl.DataFrame, features: list[str], reference_weeks: int = 4, alpha: float = 0.05, seed: int = 7
+) -> pl.DataFrame:
+    """Compare each later week with the first ones.
+
+    Parameters
+    ----------
+    observations
+        Frame with day (a date) and the features, one row per session: see `session_observations`.
+    features, alpha, seed
+        As in `find_drift`; false discoveries are controlled within each week, because each week asks for a decision.
+    reference_weeks
+        Weeks (from Monday) that the others are compared with.
+
+    Returns
+    -------
+    The frame of `find_drift` with the week's Monday as `week` before it; no rows when there is no later week.
+    """
+    weeks = observations.with_columns(week=pl.col("day").dt.truncate("1w"))
+    names = weeks["week"].unique().sort().to_list()
+    reference = weeks.filter(pl.col("week").is_in(names[:reference_weeks]))
+    parts = [pl.DataFrame(schema={"week": pl.Date, **SCHEMA})]
+    for week in names[reference_weeks:]:
+        found = find_drift(reference, weeks.filter(pl.col("week") == week), features, alpha, seed=seed)
+        parts.append(found.select(pl.lit(week, dtype=pl.Date).alias("week"), pl.all()))
+    return pl.concat(parts)
+
+
+def session_observations(sessions: pl.DataFrame, scores: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return what of a session is watched for drift.
+
+    Parameters
+    ----------
+    sessions
+        Table `sessions`.
+    scores
+        Frame with session_id and score, when scores shall be watched too.
+
+    Returns
+    -------
+    Frame, one row per session: day (UTC), actor_kind, source_class, client_family (the first), log_events, log_writes, log_denied,
+    n_namespaces, is_new_source, is_new_client, and score where given. Counts are log(1 + n): a few huge sessions would hide the rest.
+    """
+    logs = {f"log_{name}": pl.col(f"n_{name}").cast(pl.Float64).log1p() for name in ("events", "writes", "denied")}
+    frame = sessions.select(
+        "session_id", "actor_kind", "source_class", client_family=pl.col("client_families").list.first(), day=pl.col("start").dt.date(),
+        **logs, n_namespaces=pl.col("n_namespaces"), is_new_source=pl.col("is_new_source"), is_new_client=pl.col("is_new_client"),
+    )
+    if scores is not None:
+        frame = frame.join(scores.select("session_id", "score"), on="session_id", how="left", maintain_order="left")
+    return frame.drop("session_id")

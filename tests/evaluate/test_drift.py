@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from evaluation_story import Story
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
@@ -15,7 +16,14 @@ from statsmodels.stats.multitest import multipletests
 
 from audit_lab.errors import InputError
 from audit_lab.evaluate.changes import change_points, first_alarm, watch, watch_limit
-from audit_lab.evaluate.drift import centroid_drift, find_drift, new_values, population_stability
+from audit_lab.evaluate.drift import (
+    centroid_drift,
+    drift_by_week,
+    find_drift,
+    new_values,
+    population_stability,
+    session_observations,
+)
 
 START = date(2026, 10, 5)
 CLIENTS = np.array(["kubectl", "controller", "prometheus", "curl"])
@@ -73,6 +81,29 @@ def test_unchanged_months_rarely_alarm() -> None:
     assert np.mean(alarms) <= 0.05
 
 
+def test_a_change_is_seen_in_its_week_and_quiet_weeks_stay_quiet() -> None:
+    """Ten months of eight weeks, the last two changed: found at once every time, hardly a false alarm in the weeks before."""
+    late, false = [], 0
+    for seed in range(10):
+        weeks = drift_by_week(month(seed, days=56, change_at=42), FEATURES)
+        alarms = weeks.filter("drifted").select("week", "feature").rows()
+        change = START + timedelta(weeks=6)
+        late.append(min((week for week, feature in alarms if week >= change and feature in {"client", "n_events"}), default=None) == change)
+        false += sum(week < change or feature not in {"client", "n_events"} for week, feature in alarms)
+    assert all(late)
+    assert false <= 2
+    assert drift_by_week(month(1, days=28), FEATURES).is_empty()
+
+
+def test_observations_come_from_sessions(story: Story) -> None:
+    story.session("u", fused=0.3)
+    sessions = story.frames()["sessions"]
+    frame = session_observations(sessions, pl.DataFrame({"session_id": ["s000"], "score": [0.3]}))
+    assert frame.height == 1
+    assert frame["score"].to_list() == [0.3]
+    assert set(find_drift(frame, frame, [name for name in frame.columns if name != "day"])["p_value"]) == {None}
+
+
 def test_days_are_the_unit_not_sessions() -> None:
     """Three noisy days against four: a thousand sessions each do not make a discovery out of one odd day."""
     generator = np.random.default_rng(4)
@@ -83,6 +114,14 @@ def test_days_are_the_unit_not_sessions() -> None:
         frame = pl.DataFrame({"day": days, "x": levels[days] + generator.normal(0, 0.2, days.size)})
         wrong += bool(find_drift(frame.filter(pl.col("day") < 7), frame.filter(pl.col("day") >= 7), ["x"], rounds=199)["drifted"][0])
     assert wrong / 40 <= 0.125
+
+
+def test_with_few_days_all_exchanges_are_counted() -> None:
+    """Three days against three differ as much as can be: of the twenty ways to deal them out, two are as extreme."""
+    days = np.repeat(np.arange(6), 10)
+    frame = pl.DataFrame({"day": days, "x": np.where(days < 3, "a", "b")})
+    row = find_drift(frame.filter(pl.col("day") < 3), frame.filter(pl.col("day") >= 3), ["x"]).row(0, named=True)
+    assert (row["p_value"], row["jensen_shannon"], row["drifted"]) == (0.1, 1.0, False)
 
 
 def test_too_few_days_give_distances_but_no_p_value() -> None:

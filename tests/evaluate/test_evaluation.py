@@ -59,6 +59,22 @@ def test_time_to_detect_ends_with_the_first_flagged_session(story: Story) -> Non
     assert found["by_detector"]["outliers"]["incidents"]["time_to_detect_s"]["median"] == 90.0
 
 
+def test_the_first_of_several_flagged_sessions_counts(story: Story) -> None:
+    story.incident("a")
+    for score in (0.9, 0.5, 0.8):
+        story.session("m", "a", fused=score)
+    story.session("x", fused=0.1)
+    assert story.evaluate().as_dict()["incidents"]["time_to_detect_s"]["max"] == 30.0
+
+
+def test_a_score_at_the_threshold_is_flagged(story: Story) -> None:
+    story.incident("a")
+    story.session("m", "a", fused=0.5)
+    story.session("x", fused=0.499999)
+    found = story.evaluate(0.5).as_dict()["sessions"]
+    assert (found["tp"], found["fp"]) == (1, 0)
+
+
 def test_who_was_not_shown_keeps_the_order_but_is_never_flagged(story: Story) -> None:
     found = mixed(story).evaluate()
     scores = dict(found.session_scores.filter(pl.col("scorer") == "all").select("session_id", "score").iter_rows())
@@ -127,6 +143,7 @@ def test_an_empty_lab_is_all_null(story: Story) -> None:
 
 def test_an_incident_outside_the_data_is_named_and_not_counted(story: Story) -> None:
     story.incident("before", start=T0 - timedelta(days=2), end=T0 - timedelta(days=1))
+    story.incident("touching", start=T0 - timedelta(days=2), end=T0)
     story.incident("lost", start=T0, end=T0 + timedelta(minutes=1))
     story.incident("undated")
     story.incident("a")
@@ -134,7 +151,7 @@ def test_an_incident_outside_the_data_is_named_and_not_counted(story: Story) -> 
     story.session("m2", fused=0.9)
     found = story.evaluate().as_dict()
     assert found["incidents_outside_data"] == ["before"]
-    assert (found["incidents"]["n"], found["incidents"]["missed"]) == (3, ["lost", "undated"])
+    assert (found["incidents"]["n"], found["incidents"]["missed"]) == (4, ["touching", "lost", "undated"])
 
 
 def test_incident_rows_say_who_found_it_at_which_rank_and_when(story: Story) -> None:

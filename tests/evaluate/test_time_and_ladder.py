@@ -32,6 +32,9 @@ def test_testing_on_the_past_is_refused(story: Story) -> None:
     with pytest.raises(InputError, match="tested on data from 2026-11-23 05:00:00, trained on data until 2026-11-23 05:01:30"):
         require_time_order(sessions, sessions)
     require_time_order(sessions.clear(), sessions)
+    ended = sessions.select("start", "end").head(1)
+    with pytest.raises(InputError, match="test on later data only"):
+        require_time_order(ended, ended.with_columns(start=pl.col("end")))
 
 
 def test_decay_shows_the_week_in_which_recall_falls() -> None:
@@ -90,5 +93,6 @@ def test_a_stage_that_is_silent_does_not_fill_its_budget() -> None:
     frame = ladder([Rung("silent", np.zeros(100)), Rung("all tied", np.ones(100))], classes, incidents, 10)
     assert frame["alerts"].to_list() == [0, 0]
     assert frame["precision"].to_list() == [None, None]
+    assert ladder([Rung("silent", np.zeros(100))], classes, incidents, 100)["alerts"].to_list() == [0]
     with pytest.raises(InputError, match="a budget of 0 alerts"):
         ladder([], classes, incidents, 0)
