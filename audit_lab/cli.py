@@ -17,8 +17,8 @@ from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
 from audit_lab.cli_show import bars, emit, ingest_with_bars, print_case, print_summary, run_with_bars
 from audit_lab.errors import AuditLabError, InputError, LedgerError
-from audit_lab.lab import Lab, to_json
-from audit_lab.printing import err, out, print_frame, visible, write
+from audit_lab.lab import Lab
+from audit_lab.printing import err, out, print_frame, to_json, visible, write
 
 app = typer.Typer(
     name="audit-lab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from audit_lab.lab import Lab, to_json
-from audit_lab.printing import err, out, print_frame, visible
+from audit_lab.lab import Lab
+from audit_lab.printing import err, out, print_frame, to_json, visible
 
 
 def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import polars as pl
 from pydantic import ValidationError
 
-from audit_lab import __version__, duck, tables
+from audit_lab import __version__, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, read_original, require_balance, volume
+from audit_lab.asking import ask
 from audit_lab.errors import InputError, LabError
 from audit_lab.judge import Judge, compare_summary, compare_verdicts, export_prompts, import_answers, make_judge, render_prompt
 from audit_lab.pipeline import DEFAULT_DETECTORS, Run, answers_folder, code_digest, judge_candidates, run_stages, stale_stages
@@ -204,24 +203,7 @@ class Lab:
         InputError
             When the query is wrong.
         """
-        connection = duck.connect(files=True)
-        try:
-            for name in tables.TABLES:
-                files = self.store.files(name)
-                if files:
-                    listed = ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in files)
-                    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}])")
-                else:
-                    connection.register(name, tables.empty(name).to_arrow())
-            root = str(self.store.root.resolve()).replace("'", "''")
-            connection.execute(f"SET allowed_directories = ['{root}']")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-            return duck.query(connection, query)
-        except duckdb.Error as error:
-            raise InputError(f"SQL: {str(error).splitlines()[0]}", "tables: " + ", ".join(tables.TABLES)) from None
-        finally:
-            connection.close()
+        return ask(self.store, query)
 
     def ledger(self) -> pl.DataFrame:
         """Return the account of every archive (law 3); column `balanced` says whether it balances."""
@@ -322,15 +304,3 @@ class Lab:
     def _need(self, name: str) -> None:
         if self.store.inputs(name) is None:
             raise LabError(f"lab '{self.store.root}' has no {name} yet", "audit-lab ingest PATH, then audit-lab run")
-
-
-def to_json(value: Any) -> str:
-    """Return a value or frame as JSON text; times in ISO form."""
-    if isinstance(value, pl.DataFrame):
-        value = value.to_dicts()
-
-
-    def spell(item: Any) -> str:
-        return item.isoformat() if isinstance(item, datetime) else str(item)
-
-    return json.dumps(value, indent=2, ensure_ascii=False, default=spell)

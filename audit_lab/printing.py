@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,15 @@ def write(text: str, to: Path | None) -> None:
         sys.stdout.write(text)
     else:
         to.write_text(text, encoding="utf-8")
+
+
+def to_json(value: Any) -> str:
+    """Return a value or frame as JSON text; times in ISO form."""
+    if isinstance(value, pl.DataFrame):
+        value = value.to_dicts()
+
+
+    def spell(item: Any) -> str:
+        return item.isoformat() if isinstance(item, datetime) else str(item)
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=spell)

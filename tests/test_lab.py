@@ -1,0 +1,130 @@
+"""The verbs of a Lab on a small archive: what is stale, own detectors, missing extras, same inputs same digests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from audit_lab import DEFAULT_DETECTORS, InputError, Lab, LabError
+from audit_lab.tables import TABLES
+
+from .archive.conftest import lines, record
+
+
+def small_archive(folder: Path) -> Path:
+    """Two people over a few minutes: one lists pods, one reads secrets from a public address."""
+    events = []
+    for n in range(40):
+        stamp = f"2026-01-01T10:{n // 2:02d}:{(n % 2) * 30:02d}.000000Z"
+        events.append(record(f"a-{n}", requestReceivedTimestamp=stamp, stageTimestamp=stamp))
+    for n in range(12):
+        stamp = f"2026-01-01T10:30:{n:02d}.000000Z"
+        events.append(record(
+            f"b-{n}", verb="get", requestReceivedTimestamp=stamp, stageTimestamp=stamp, sourceIPs=["203.0.113.9"],
+            user={"username": "bob@example.org", "groups": ["developers"]}, userAgent="curl/8",
+            requestURI=f"/api/v1/namespaces/ns-{n}/secrets/s-{n}",
+            objectRef={"resource": "secrets", "namespace": f"ns-{n}", "name": f"s-{n}", "apiVersion": "v1"},
+        ))
+    path = folder / "audit.log"
+    path.write_bytes(lines(*events))
+    return path
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    made = Lab(tmp_path / "lab")
+    made.ingest(small_archive(tmp_path))
+    return made
+
+
+def many_secrets(sessions: pl.DataFrame, events: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:
+    return sessions.filter(pl.col("n_secrets") >= 10).select("session_id", strength=pl.lit(0.9), reason=pl.lit("many secrets"))
+
+
+def test_every_table_is_a_lazy_frame_of_the_contract(lab: Lab) -> None:
+    lab.run(detectors=["rules"])
+    for name, table in TABLES.items():
+        assert isinstance(getattr(lab, name), pl.LazyFrame)
+        assert getattr(lab, name).collect_schema() == pl.Schema(table.schema), name
+    with pytest.raises(AttributeError, match="a lab has no 'sesions'"):
+        _ = lab.sesions
+
+
+def test_only_what_changed_runs_again(lab: Lab) -> None:
+    assert lab.run(detectors=["rules"]).made == ["sessions", "stories", "signals", "candidates", "verdicts"]
+    assert lab.run(detectors=["rules"]).made == []
+    assert "signals" in lab.run(detectors=["rules", many_secrets]).made
+    other = Lab(lab.store.root, lab.profile.model_copy(update={"judge": lab.profile.judge.model_copy(update={"evidence_tokens": 300})}))
+    assert other.run(detectors=["rules", many_secrets]).made == ["verdicts"]
+
+
+def test_a_detector_of_ones_own_reaches_the_candidates(lab: Lab) -> None:
+    lab.run(detectors=["rules", many_secrets])
+    signal = lab.signals.filter(pl.col("detector_id") == "many_secrets").collect().row(0, named=True)
+    assert (signal["kind"], signal["strength"], signal["reason"]) == ("custom", 0.9, "many secrets")
+    assert lab.candidates.filter(pl.col("session_ids").list.contains(signal["session_id"])).collect().height == 1
+
+
+def test_an_unknown_detector_is_told(lab: Lab) -> None:
+    with pytest.raises(InputError, match="no detector 'magic'.*rules, outliers"):
+        lab.run(detectors=["magic"])
+
+
+def test_a_stage_that_is_not_there_is_told(lab: Lab) -> None:
+    with pytest.raises(LabError, match="has no verdicts yet"):
+        lab.report()
+    with pytest.raises(InputError, match="no stage 'lunch'"):
+        lab.run(until="lunch")
+
+
+def test_without_the_embed_extra_one_line_says_what_adds_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    run = lab.run(detectors=DEFAULT_DETECTORS)
+    assert run.notes == ["no session embeddings: embeddings need the extra 'embed' (hint: pip install 'audit-lab[embed]')"]
+    assert lab.store.rows("verdicts") > 0
+
+
+def test_same_inputs_same_digests(tmp_path: Path) -> None:
+    digests = []
+    archive = small_archive(tmp_path)
+    for name in ("one", "two"):
+        lab = Lab(tmp_path / name)
+        lab.ingest(archive)
+        lab.run(detectors=["rules", many_secrets])
+        digests.append({table: lab.store.digest(table) for table in TABLES})
+    assert digests[0] == digests[1]
+
+
+def test_a_late_archive_makes_the_rest_stale_and_the_ledger_still_balances(lab: Lab, tmp_path: Path) -> None:
+    lab.run(detectors=["rules"])
+    before = lab.sessions.collect().height
+    late = tmp_path / "late.log"
+    late.write_bytes(lines(record("c-1", requestReceivedTimestamp="2026-01-01T12:00:00Z", stageTimestamp="2026-01-01T12:00:00Z")))
+    lab.ingest(late)
+    assert lab.ledger()["balanced"].all()
+    assert lab.run(detectors=["rules"]).made[0] == "sessions"
+    assert lab.sessions.collect().height == before + 1
+
+
+def test_case_prompt_and_originals(lab: Lab) -> None:
+    lab.run(detectors=["rules", many_secrets])
+    case_id = lab.candidates.sort("rank").collect()["case_id"][0]
+    found = lab.case(case_id[:8])
+    assert found["events"].height >= 12
+    assert "bob" not in lab.prompt(case_id)
+    assert lab.originals(case_id, 3)[0]["kind"] == "Event"
+    with pytest.raises(InputError, match="no case or session 'zzz'"):
+        lab.case("zzz")
+
+
+def test_evaluate_against_an_incident_file(lab: Lab, tmp_path: Path) -> None:
+    lab.run(detectors=["rules", many_secrets])
+    incidents = tmp_path / "incidents.jsonl"
+    incidents.write_text('{"incident_id": "i-1", "title": "secrets read", "malicious": true, "technique_ids": [], "users": ["bob@example.org"], '
+                         '"source_ips": ["203.0.113.9"], "start": "2026-01-01T10:29:00Z", "end": "2026-01-01T10:31:00Z"}\n')
+    result = lab.evaluate(incidents).as_dict()
+    assert (result["incidents"]["n"], result["sessions"]["malicious"]) == (1, 1)
+    assert lab.metrics.collect().height > 0
