@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -54,6 +54,7 @@ class Case:
     label: str
     incidents: list[str]
     events: list[dict[str, Any]]
+    story_id: str
 
     @property
     def lead(self) -> dict[str, Any]:
@@ -62,8 +63,14 @@ class Case:
 
     @property
     def reason(self) -> str:
-        """The first and strongest part of why it is here; the other parts stand among its signals."""
-        return self.why.split(" | ", 1)[0]
+        """The strongest part of why it is here; the other parts stand among its signals."""
+        parts = self.why.split(" | ")
+        return ": ".join(parts[:2]) if parts[0].startswith("story of") else parts[0]
+
+    @property
+    def actors(self) -> list[str]:
+        """Its distinct actors, in order of their sessions."""
+        return list(dict.fromkeys(member["actor"] for member in self.sessions))
 
 
 def case_scores(data: ReportInput) -> pl.DataFrame:
@@ -86,44 +93,53 @@ def case_scores(data: ReportInput) -> pl.DataFrame:
 def build_cases(data: ReportInput) -> list[Case]:
     """Return the cases in order: flagged ones first, by score, then the rest by rank."""
     scores = {row["case_id"]: row for row in case_scores(data).iter_rows(named=True)}
-    sessions = {
-        row["session_id"]: row
-        for row in data.sessions.join(
-            data.candidates.explode("session_ids").select(session_id="session_ids"), on="session_id", how="semi"
-        ).iter_rows(named=True)
-    }
-    by_worth = data.verdicts.sort("usable", "score", descending=False, nulls_last=False, maintain_order=True)
-    verdicts = {row["case_id"]: row for row in by_worth.iter_rows(named=True)}  # the last one, the best, stays
-    signals = _grouped(data.signals, "session_id")
-    labels = _grouped(data.labels.filter(pl.col("session_id").is_not_null()), "session_id")
-    events = _events_by_session(data)
+    verdicts = {row["case_id"]: row for row in _best_last(data.verdicts).iter_rows(named=True)}
+    known = _Known(
+        sessions={row["session_id"]: row for row in _of_candidates(data, data.sessions).iter_rows(named=True)},
+        signals=_grouped(data.signals, "session_id"),
+        labels=_grouped(data.labels.filter(pl.col("session_id").is_not_null()), "session_id"),
+        events=_events_by_session(data),
+        story_of=dict(data.stories.select("session_id", "story_id").iter_rows()),
+    )
     ordered = sorted(
         data.candidates.iter_rows(named=True),
         key=lambda row: (not scores[row["case_id"]]["flagged"], -scores[row["case_id"]]["score"], row["rank"]),
     )
     return [
-        _case(place, row, scores[row["case_id"]], verdicts.get(row["case_id"], {}), sessions, signals, labels, events)
-        for place, row in enumerate(ordered, start=1)
+        _case(place, row, scores[row["case_id"]], verdicts.get(row["case_id"], {}), known) for place, row in enumerate(ordered, start=1)
     ]
 
 
-def _case(
-    place: int,
-    row: Mapping[str, Any],
-    scored: Mapping[str, Any],
-    verdict: dict[str, Any],
-    sessions: Mapping[str, dict[str, Any]],
-    signals: Mapping[str, list[dict[str, Any]]],
-    labels: Mapping[str, list[dict[str, Any]]],
-    events: Mapping[str, list[dict[str, Any]]],
-) -> Case:
+class _Known(NamedTuple):
+    """What is known of each session, by session id."""
+
+    sessions: dict[str, dict[str, Any]]
+    signals: dict[str, list[dict[str, Any]]]
+    labels: dict[str, list[dict[str, Any]]]
+    events: dict[str, list[dict[str, Any]]]
+    story_of: dict[str, str]
+
+
+def _best_last(verdicts: pl.DataFrame) -> pl.DataFrame:
+    # Where several judges spoke of a case, the best usable verdict is shown: it is the one that counts.
+    return verdicts.sort("usable", "score", descending=False, nulls_last=False, maintain_order=True)
+
+
+def _of_candidates(data: ReportInput, frame: pl.DataFrame) -> pl.DataFrame:
+    chosen = data.candidates.explode("session_ids").select(session_id="session_ids").unique()
+    return frame.join(chosen, on="session_id", how="semi")
+
+
+def _of_sessions(rows: Mapping[str, list[dict[str, Any]]], session_ids: list[str]) -> list[dict[str, Any]]:
+    return [row for key in session_ids for row in rows.get(key, [])]
+
+
+def _case(place: int, row: Mapping[str, Any], scored: Mapping[str, Any], verdict: dict[str, Any], known: _Known) -> Case:
     anchor = f"case-{place}"
-    members = sorted((sessions[key] for key in row["session_ids"] if key in sessions), key=lambda item: (item["start"], item["session_id"]))
-    own_signals = [signal for key in row["session_ids"] for signal in signals.get(key, [])]
-    own_labels = [label for key in row["session_ids"] for label in labels.get(key, [])]
-    own_events = sorted(
-        (event for key in row["session_ids"] for event in events.get(key, [])), key=lambda item: (item["time"], item["event_id"])
-    )
+    ids = row["session_ids"]
+    members = sorted((known.sessions[key] for key in ids if key in known.sessions), key=lambda item: (item["start"], item["session_id"]))
+    own_signals, own_labels = _of_sessions(known.signals, ids), _of_sessions(known.labels, ids)
+    own_events = sorted(_of_sessions(known.events, ids), key=lambda item: (item["time"], item["event_id"]))
     grounds = verdict.get("grounds") or []
     cited = {event_id for ground in grounds for event_id in ground["event_ids"] or []}
     cited_by_signals = {event_id for signal in own_signals for event_id in signal["event_ids"]}
@@ -172,6 +188,7 @@ def _case(
             }
             for event in shown
         ],
+        story_id=next((known.story_of[key] for key in ids if key in known.story_of), "") if len(ids) > 1 else "",
     )
 
 
@@ -199,7 +216,6 @@ def _distinct(signals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _events_by_session(data: ReportInput) -> dict[str, list[dict[str, Any]]]:
-    wanted = data.candidates.explode("session_ids").select(session_id="session_ids").unique()
     columns = [
         "event_id",
         "archive_id",
@@ -223,7 +239,7 @@ def _events_by_session(data: ReportInput) -> dict[str, list[dict[str, Any]]]:
         "grant_binding",
         "commands",
     ]
-    frame = data.session_events.join(wanted, on="session_id", how="semi").join(data.events.select(columns), on="event_id", how="inner")
+    frame = _of_candidates(data, data.session_events).join(data.events.select(columns), on="event_id", how="inner")
     return _grouped(frame, "session_id")
 
 

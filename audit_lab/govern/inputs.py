@@ -25,7 +25,7 @@ class ReportInput:
         When it was made, in words (UTC). An argument, so that the same input gives the same bytes.
     profile
         Settings in force: threshold, budget, gap, digest.
-    archives, quarantine, sessions, session_events, signals, candidates, scores, verdicts, egress, labels, incidents
+    archives, quarantine, sessions, session_events, links, stories, signals, candidates, scores, verdicts, egress, labels, incidents
         Tables of these names. `session_events` is needed for the sessions of candidates and labels only.
     events
         Table `events`: at least those in sessions of candidates and those that labels name.
@@ -49,6 +49,8 @@ class ReportInput:
     sessions: pl.DataFrame = field(default_factory=partial(tables.empty, "sessions"))
     session_events: pl.DataFrame = field(default_factory=partial(tables.empty, "session_events"))
     events: pl.DataFrame = field(default_factory=partial(tables.empty, "events"))
+    links: pl.DataFrame = field(default_factory=partial(tables.empty, "links"))
+    stories: pl.DataFrame = field(default_factory=partial(tables.empty, "stories"))
     signals: pl.DataFrame = field(default_factory=partial(tables.empty, "signals"))
     candidates: pl.DataFrame = field(default_factory=partial(tables.empty, "candidates"))
     scores: pl.DataFrame = field(default_factory=partial(tables.empty, "scores"))
@@ -74,16 +76,6 @@ class ReportInput:
 
 
 TABLE_FIELDS = (
-    "archives",
-    "quarantine",
-    "sessions",
-    "session_events",
-    "events",
-    "signals",
-    "candidates",
-    "scores",
-    "verdicts",
-    "egress",
-    "labels",
-    "incidents",
+    "archives", "quarantine", "sessions", "session_events", "links", "stories", "events", "signals", "candidates", "scores", "verdicts",
+    "egress", "labels", "incidents",
 )

@@ -20,6 +20,7 @@ from audit_lab.govern import numbers, palette, pictures, summary
 from audit_lab.govern.cases import Case, build_cases
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes
+from audit_lab.govern.story_chart import draw_story
 from audit_lab.govern.svg import picture_svg
 from audit_lab.govern.visible import visible, visible_markup
 from audit_lab.govern.words import check_language, translate
@@ -113,7 +114,8 @@ def render_report(data: ReportInput) -> str:
             lookalikes=lookalikes,
             reasons=REASONS,
         rules_shown=RULES_SHOWN,
-            charts=_charts(data, cases, bars, bands),
+            story_pictures=_story_pictures(data, cases),
+        charts=_charts(data, cases, bars, bands),
             timeline_actors=bars["actor"].n_unique(),
             timeline_left_out=left_out,
             split=t("all data") if evaluation is None or evaluation.get("split", "all") == "all" else evaluation["split"],
@@ -250,6 +252,15 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
         drawn["incidents"] = pictures.incident_curve(found, data.lang)
     names = ("timeline", "histogram", "precision_recall", "incidents")
     return {name: picture_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
+
+
+def _story_pictures(data: ReportInput, cases: Sequence[Case]) -> dict[str, Markup]:
+    return {
+        case.story_id: draw_story(
+            case.story_id, data.stories, data.sessions, data.links, data.events, data.session_events, clear_names=True
+        )
+        for case in cases if case.story_id
+    }
 
 
 def _class(case: Case) -> str:

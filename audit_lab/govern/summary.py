@@ -129,7 +129,7 @@ def flow(data: ReportInput, cases: Sequence[Case], t: Words) -> list[dict[str, A
                 "n": found,
                 "note": t("{n} missed", n=total - found),
                 "total": total,
-                "parts": [("missed", round(1 - share, 3)), ("found", round(share, 3))],
+                "parts": [(name, round(part, 3)) for name, part in (("missed", 1 - share), ("found", share)) if part > 0],
             }
         )
     else:

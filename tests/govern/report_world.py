@@ -6,6 +6,7 @@ so that every branch of the report has something to say. `poison` puts hostile t
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -411,3 +412,22 @@ def _archive(number: int, poison: Callable[[str], str]) -> dict[str, Any]:
         "masking": "9c1f00d2",
         "ingested_at": None,
     }
+
+
+def with_story(data: ReportInput) -> ReportInput:
+    """Return the input with its first two cases joined: their sessions are one story, linked by an account that was made and used."""
+    first, second = (row["session_ids"][0] for row in data.candidates.head(2).iter_rows(named=True))
+    events = dict(data.session_events.group_by("session_id").agg(pl.col("event_id").sort()).iter_rows())
+    link = {
+        "link_id": "l-1", "kind": "account_used", "from_session": first, "to_session": second, "score": 0.9,
+        "from_event_ids": events[first][:1], "to_event_ids": events[second][:1], "object": data.events["name"][0],
+    }
+    candidates = data.candidates.with_columns(
+        session_ids=pl.when(pl.col("session_ids").list.contains(first)).then(pl.lit([first, second])).otherwise("session_ids"),
+        why=pl.when(pl.col("session_ids").list.contains(first)).then(pl.lit("story of 2 sessions | two high rules")).otherwise("why"),
+    ).filter(~(pl.col("session_ids").list.contains(second) & (pl.col("session_ids").list.len() == 1)))
+    return dataclasses.replace(
+        data, candidates=candidates, verdicts=data.verdicts.join(candidates, on="case_id", how="semi"),
+        links=tables.conform(pl.DataFrame([link]), "links"),
+        stories=tables.conform(pl.DataFrame({"story_id": ["t-1", "t-1"], "session_id": [first, second], "role": ["cause", "member"]}), "stories"),
+    )

@@ -16,7 +16,7 @@ from audit_lab.govern import ReportInput, render_report, write_report
 from audit_lab.govern.cases import build_cases, choose_events
 from audit_lab.govern.outcomes import REASONS, build_outcomes
 from audit_lab.govern.report import ledger, timeline_frames
-from tests.govern.report_world import build_world
+from tests.govern.report_world import build_world, with_story
 
 VOID = {"meta", "br", "input", "wbr", "path", "rect", "line", "circle", "hr", "img", "link"}
 
@@ -262,3 +262,13 @@ def test_a_bad_language_or_place_is_one_line(world: ReportInput, tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(world, tmp_path / "file" / "report.html")
+
+
+def test_a_story_is_one_case_with_its_picture() -> None:
+    data = with_story(build_world())
+    page = render_report(data)
+    outline = Outline(page)
+    assert page.count('class="story"') == 1 and "How its sessions belong together" in outline.text
+    assert "2 sessions and their original events" in outline.text and re.search(r" and 1 more [a-z]", outline.text)
+    assert "story of 2 sessions: two high rules" in outline.text
+    assert len(outline.ids) == len(set(outline.ids))
