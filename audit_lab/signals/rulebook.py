@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import yaml
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
@@ -20,10 +21,12 @@ from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 from sigma.rule.base import SigmaYAMLLoader, check_alias_expansion
 
+from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
 from audit_lab.signals.sigma import DuckDBBackend, Field, audit_fields, audit_pipeline
 from audit_lab.signals.sigma.correlations import compile_correlation
+from audit_lab.signals.sigma.engine import opened
 from audit_lab.signals.sigma.leaves import FALSE
 
 PACK = Path(__file__).parent / "pack"
@@ -174,7 +177,7 @@ class _Book:
             if rule is not None:
                 done[id(rule)] = made
             rules.append(made)
-        return rules
+        return _planned(rules)
 
     def _one(
         self, rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any], fields: dict[str, Field], done: dict[int, Rule]
@@ -265,6 +268,21 @@ def _foreign(rule: SigmaRule) -> str | None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _planned(rules: list[Rule]) -> list[Rule]:
+    """Let DuckDB plan the rules of others once on no events: what it refuses is told now, not in the middle of a run."""
+    added = [rule for rule in rules if not rule.built_in and not rule.unusable and rule.kind == "rule"]
+    if not added:
+        return rules
+    refused: dict[str, str] = {}
+    with opened(tables.empty("events")) as connection:
+        for rule in added:
+            try:
+                connection.execute(f"EXPLAIN SELECT i FROM source WHERE {rule.condition}").fetchall()
+            except duckdb.Error as error:
+                refused[rule.rule_id] = f"DuckDB refuses it: {_one_line(error)}"
+    return [replace(rule, unusable=refused[rule.rule_id]) if rule.rule_id in refused and not rule.built_in else rule for rule in rules]
 
 
 def usable(rules: Sequence[Rule]) -> list[Rule]:

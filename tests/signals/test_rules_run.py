@@ -215,3 +215,11 @@ def test_rules_cannot_read_files(tmp_path: Path) -> None:
     secret = write(tmp_path, "secret.csv", "a\n1")
     write(tmp_path, "rule.yml", SIMPLE.format(what=f"\"' OR (SELECT count(*) FROM read_csv('{secret}')) > 0 OR '\"", n="11"))
     assert signals_of([{"verb": "get", "resource": "configmaps"}], rules=load_rules([tmp_path], pack=False)) == {}
+
+
+def test_what_the_engine_refuses_is_told_when_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from audit_lab.signals.sigma import leaves
+
+    monkeypatch.setattr(leaves, "number_leaf", lambda field, number: f"no_such_function({field.sql})")
+    write(tmp_path, "odd.yml", "title: x\nlogsource: {product: kubernetes}\ndetection: {s: {responseStatus.code: 403}, condition: s}")
+    assert "DuckDB refuses it" in str(load_rules([tmp_path], pack=False)[0].unusable)
