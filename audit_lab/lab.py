@@ -22,7 +22,7 @@ from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions
 from audit_lab.store import Store
 
 if TYPE_CHECKING:
-    from audit_lab.evaluate import Evaluation
+    from audit_lab.evaluate import Evaluation, Promise
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 
@@ -165,6 +165,21 @@ class Lab:
         with self.store.writing():
             self.store.replace("metrics", result.metrics, result.evaluation_id)
         return result
+
+    def calibrate(self, max_fpr: float, confidence: float = 0.95, scorer: str = "all") -> Promise:
+        """Return a threshold that flags over `max_fpr` of benign actors with probability at most 1 − `confidence`, or why there is none.
+
+        Calibrate on earlier time than you use it on: give a lab of earlier archives.
+        """
+        from audit_lab.evaluate import calibrate  # noqa: PLC0415
+
+        return calibrate(self.evaluate().session_scores, max_fpr, confidence, scorer)
+
+    def experiment(self, grid: str | Path, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
+        """Run a grid of settings (TOML) and return the runs side by side; `lab.experiments` keeps them."""
+        from audit_lab.experiments import run_grid  # noqa: PLC0415
+
+        return run_grid(self.store, self.profile, grid, datetime.now(UTC).date(), progress)
 
     def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
         """Write the report as one HTML file into folder `out` and return its path."""
