@@ -58,7 +58,8 @@ def run_grid(
                 run.table("sessions"), run.table("session_events"), run.table("events").select("event_id", "time"), incidents, labels,
                 run.table("scores"), run.table("candidates"), run.table("verdicts"), planned.profile.evaluate, split=name,
             )
-            rows.append(experiment_row(name, planned, store.digest("events"), result.evaluation_id, first, last, time.monotonic() - started))
+            took = time.monotonic() - started
+            rows.append(experiment_row(name, planned, store.digest("events"), result.evaluation_id, first, last, took))
             metrics.append(result.metrics)
             if progress:
                 progress(number + 1, len(runs))

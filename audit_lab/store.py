@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.errors import LabError
+from audit_lab.errors import ContractError, LabError
 from audit_lab.hashing import frame_digest, text_digest
 
 FORMAT = 1
@@ -59,7 +59,17 @@ class Store:
     def scan(self, name: str) -> pl.LazyFrame:
         """Return table `name` as a lazy frame; no rows where nothing has been written yet."""
         files = self.files(name)
-        return pl.scan_parquet(files) if files else tables.empty(name).lazy()
+        if not files:
+            return tables.empty(name).lazy()
+        frame = pl.scan_parquet(files)
+        if frame.collect_schema() == pl.Schema(tables.TABLES[name].schema):
+            return frame
+        try:  # written by an earlier version: what it did not know yet is null
+            return tables.conform(frame.collect(), name).lazy()
+        except (ContractError, pl.exceptions.PolarsError):
+            raise LabError(
+                f"table '{name}' of lab '{self.root}' was made by another version", "make it again (run, label), or use a fresh --lab"
+            ) from None
 
     def read(self, name: str) -> pl.DataFrame:
         """Return table `name`."""

@@ -88,3 +88,15 @@ def test_a_folder_without_right_to_write_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(LabError, match="cannot be written"), Store(tmp_path / "lab").writing():
         pass
+
+
+def test_tables_of_an_earlier_version_get_null_for_what_it_did_not_know(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    store.replace("exceptions", pl.DataFrame(
+        [{"exception_id": "a", "scope": "s", "owner": "o", "reason": "r", "expires": None, "n_hidden": 1}], schema=tables.TABLES["exceptions"].schema))
+    file = store.files("exceptions")[0]
+    pl.read_parquet(file).drop("expires").write_parquet(file)
+    assert store.read("exceptions")["expires"].to_list() == [None]
+    pl.read_parquet(file).drop("owner").write_parquet(file)
+    with pytest.raises(LabError, match="table 'exceptions' .* was made by another version"):
+        store.read("exceptions")
