@@ -117,9 +117,9 @@ def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
     lost.subtract(row.query_id for row in finished)
     parts = [f"{count} {query}" for query, count in sorted(lost.items()) if count > 0 and is_shown(query)]
     if parts:
-        finished.append(Row(case_id, "cut", 999, 0, f"not shown, to keep this short: {', '.join(parts)} rows"))
+        finished.append(Row(case_id, "cut", 999, 0, f"not shown: {', '.join(parts)} rows"))
     if withheld:
-        finished.append(Row(case_id, "cut", 999, 0, f"not shown, outside the closed vocabulary: {withheld} rows"))
+        finished.append(Row(case_id, "cut", 999, 0, f"not shown, as not closed: {withheld} rows"))
     return finished
 
 

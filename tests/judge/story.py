@@ -63,13 +63,14 @@ def events_of_story(n_peers: int = 12) -> list[dict[str, Any]]:
     return rows
 
 
-def story(rows: list[dict[str, Any]] | None = None, chosen: tuple[str, ...] = ("mallory",)) -> Story:
-    """Return the tables; a session is a user and source with pauses below five minutes, and cases are sessions of `chosen` users."""
+def story(rows: list[dict[str, Any]] | None = None, chosen: tuple[str, ...] | None = ("mallory",)) -> Story:
+    """Return the tables; a session is a user and source with pauses below five minutes, and cases are late sessions of `chosen` users."""
     events = frame(events_of_story() if rows is None else rows).sort("time", "event_id")
-    key = ["user", "source_ip"]
+    key = ["cluster", "user", "source_ip"]
     numbered = events.with_columns(
         (pl.col("time").diff().over(key).dt.total_seconds().fill_null(10**6) > 300).cum_sum().over(key).alias("n"))
-    numbered = numbered.with_columns(pl.format("s-{}-{}-{}", pl.col("user").fill_null("none"), "source_ip", "n").alias("session_id"))
+    named = pl.format("s-{}-{}-{}", pl.col("user").fill_null("none"), "source_ip", "n")
+    numbered = numbered.with_columns(pl.when(pl.col("cluster") == "c").then(named).otherwise(pl.format("{}-{}", named, "cluster")).alias("session_id"))
     from audit_lab.actions import action_token
 
     sessions = numbered.with_columns(action_token().alias("action")).group_by("session_id", maintain_order=True).agg(
@@ -86,7 +87,8 @@ def story(rows: list[dict[str, Any]] | None = None, chosen: tuple[str, ...] = ("
             sessions = sessions.with_columns(pl.lit(0 if column.dtype == pl.Int64 else False).cast(column.dtype).alias(name))
     sessions = tables.conform(sessions, "sessions")
     members = numbered.select("event_id", "session_id")
-    picked = sessions.filter(pl.col("user").is_in(chosen) & (pl.col("start") > START + timedelta(hours=1)))
+    wanted = pl.lit(True) if chosen is None else pl.col("user").is_in(chosen)
+    picked = sessions.filter(wanted & (pl.col("start") > START + timedelta(hours=1)))
     candidates = picked.with_row_index("rank", 1).select(
         pl.format("c-{}", "session_id").alias("case_id"), "rank", pl.concat_list("session_id").alias("session_ids"),
         pl.lit(0.9).alias("score"), pl.lit(None).alias("floor"), pl.lit("rank").alias("selected_by"),
