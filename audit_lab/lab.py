@@ -17,7 +17,7 @@ from audit_lab.errors import InputError, LabError
 from audit_lab.judge import Judge, compare_summary, compare_verdicts, export_prompts, import_answers, make_judge, render_prompt
 from audit_lab.pipeline import DEFAULT_DETECTORS, Run, answers_folder, code_digest, judge_candidates, run_stages, stale_stages
 from audit_lab.profile import JudgeSettings, Profile, load_profile
-from audit_lab.review import label_sessions, read_incidents
+from audit_lab.review import append_labels, current_labels, label_sessions, read_incidents
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from audit_lab.evaluate import Evaluation, Promise
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
+_REPORTED = (
+    "archives", "quarantine", "sessions", "session_events", "links", "stories", "signals", "candidates", "scores", "verdicts", "egress", "incidents",
+)
 
 
 class Lab:
@@ -140,13 +143,21 @@ class Lab:
         return stale_stages(Run(self.store, self.profile, today=datetime.now(UTC).date()))
 
     def label(self, path: str | Path) -> pl.DataFrame:
-        """Label sessions from an incident file (JSON lines); returns table labels."""
+        """Label sessions from an incident file (JSON lines): what it says is added to table labels, nothing is taken away."""
         incidents = read_incidents(path)
         self._need("sessions")
-        labels = label_sessions(incidents, self.store.read("sessions"), self.store.read("session_events"), self.store.read("events"))
+        read = self.store.read
+        labels = label_sessions(incidents, read("sessions"), read("session_events"), read("events"))
         with self.store.writing():
-            self.store.replace_many({"labels": (labels, str(path)), "incidents": (incidents, str(path))})
+            kept = append_labels(read("labels"), labels)
+            self.store.replace_many({"labels": (kept, str(path)), "incidents": (incidents, str(path))})
         return labels
+
+    def standing_labels(self) -> pl.DataFrame:
+        """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
+        of_file = pl.col("target_id").is_in(self.store.read("incidents")["incident_id"].implode())
+        standing = current_labels(self.store.read("labels")).filter((pl.col("target_kind") != "incident") | of_file)
+        return standing.join(self.store.read("sessions"), on="session_id", how="semi")
 
     def evaluate(self, incidents: str | Path | None = None, *, split: str = "all") -> Evaluation:
         """Compare what was flagged with an incident file, or with the labels that are in the lab."""
@@ -160,7 +171,7 @@ class Lab:
         read = self.store.read
         result = evaluate(
             read("sessions"), read("session_events"), self.store.scan("events").select("event_id", "time").collect(), read("incidents"),
-            read("labels"), read("scores"), read("candidates"), read("verdicts"), self.profile.evaluate, split=split,
+            self.standing_labels(), read("scores"), read("candidates"), read("verdicts"), self.profile.evaluate, split=split,
         )
         with self.store.writing():
             self.store.replace("metrics", result.metrics, result.evaluation_id)
@@ -201,10 +212,8 @@ class Lab:
             blind=blind_spots(events).to_dicts(),
             versions=self.versions(),
             lang=lang,
-            **{table: self.store.read(table) for table in (
-                "archives", "quarantine", "sessions", "session_events", "links", "stories", "signals", "candidates", "scores",
-                "verdicts", "egress", "labels", "incidents",
-            )},
+            labels=self.standing_labels(),
+            **{table: self.store.read(table) for table in _REPORTED},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")
 
@@ -280,7 +289,7 @@ class Lab:
         read = self.store.read
         proposals = propose_exceptions(
             load_rules(self.profile.signals.rules), read("signals"), read("events"), read("sessions"), read("session_events"),
-            read("labels"), until,
+            self.standing_labels(), until,
         )
         return proposals, exceptions_toml(proposals)
 
