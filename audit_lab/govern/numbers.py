@@ -74,10 +74,10 @@ class Rate:
 
     @property
     def interval(self) -> str:
-        """The interval, e.g. '0.5–1.6 %'; '' where there is none."""
+        """The interval, e.g. '0.5–1.6 %', that no line break splits; '' where there is none."""
         if not self.has_interval:
             return ""
-        return f"{percent(self.low).removesuffix(' %')}–{percent(self.high)}"
+        return f"{percent(self.low).removesuffix(' %')}–{percent(self.high)}".replace(" ", "\u00a0")
 
 
 def size(n_bytes: float | None) -> str:

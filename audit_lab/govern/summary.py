@@ -95,7 +95,7 @@ def _interval(rate: numbers.Rate, t: Words, unit: str = "") -> str:
     if rate.has_interval:
         parts.append(t("95 % interval {interval}", interval=rate.interval))
     if unit and rate.n is not None:
-        parts.append(f"n = {numbers.count(rate.n)} {unit}")
+        parts.append(f"n\u00a0=\u00a0{numbers.count(rate.n)} {unit}")
     return ", ".join(parts) or rate.reason
 
 
