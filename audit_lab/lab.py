@@ -28,6 +28,7 @@ _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 _REPORTED = (
     "archives", "quarantine", "sessions", "session_events", "links", "stories", "signals", "candidates", "scores", "verdicts", "egress",
     "incidents",
+)
 
 
 class Lab:

@@ -21,7 +21,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from audit_lab.evaluate import evaluate
+from audit_lab.evaluate import Evaluation, evaluate
 from audit_lab.lab import Lab
 from audit_lab.sessions import session_features
 from audit_lab.signals import rank_cases
@@ -54,7 +54,16 @@ def main() -> None:
 
 
 def compare(lab: Lab) -> dict[str, dict]:
-    """Return the curve and average precision of every scorer."""
+    """Return the curve of every scorer."""
+    result = evaluate_all(lab).as_dict()
+    return {
+        name: {"found": [point["found"] for point in curve], "n": curve[0]["n"], "of": curve[0]["of"]}
+        for name, curve in result["curve"].items()
+    }
+
+
+def evaluate_all(lab: Lab) -> Evaluation:
+    """Evaluate the library's scorers, trivial and well-known ones, the quick fusion, and the fused score without each part."""
     read = lab.store.read
     sessions, events, members, signals = read("sessions"), read("events"), read("session_events"), read("signals")
     scores = [read("scores")]
@@ -68,19 +77,15 @@ def compare(lab: Lab) -> dict[str, dict]:
     for name, values in {**trivial(sessions, events, members), **whole_batch(lab)}.items():
         add(name, values)
     for name in OUTLIERS:
-        without = rank_cases(sessions, signals.filter(pl.col("detector_id") != name), lab.profile.signals).scores
+        without = rank_cases(sessions, signals.filter(pl.col("detector_id") != name), lab.profile.signals, read("stories")).scores
         scores.append(without.filter(pl.col("detector_id") == "fused").with_columns(detector_id=pl.lit(f"fused without {name}")))
     for name, keep in {"fused without rules": pl.col("kind") == "outlier", "fused without outliers": pl.col("kind") != "outlier"}.items():
-        part = rank_cases(sessions, signals.filter(keep), lab.profile.signals).scores
+        part = rank_cases(sessions, signals.filter(keep), lab.profile.signals, read("stories")).scores
         scores.append(part.filter(pl.col("detector_id") == "fused").with_columns(detector_id=pl.lit(name)))
-    result = evaluate(
-        sessions, members, events.select("event_id", "time"), read("incidents"), read("labels"), pl.concat(scores), read("candidates"),
-        read("verdicts"), lab.profile.evaluate,
-    ).as_dict()
-    return {
-        name: {"found": [point["found"] for point in curve], "n": curve[0]["n"], "of": curve[0]["of"]}
-        for name, curve in result["curve"].items()
-    }
+    return evaluate(
+        sessions, members, events.select("event_id", "time"), read("incidents"), lab.standing_labels(), pl.concat(scores),
+        read("candidates"), read("verdicts"), lab.profile.evaluate,
+    )
 
 
 def trivial(sessions: pl.DataFrame, events: pl.DataFrame, members: pl.DataFrame) -> dict[str, np.ndarray]:
