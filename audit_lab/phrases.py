@@ -223,6 +223,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "wrote text that addresses its reader or hides characters",
         "읽는 이를 속이려는 문구 작성",
     ),
+    "anonymous_request": ("use the API without an identity", "used the API without an identity", "신원 없는 API 요청"),
     "anonymous_allowed": (
         "read the API without an identity",
         "read the API without an identity",

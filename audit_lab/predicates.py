@@ -235,6 +235,7 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
     "probe_path": ("discovery", pl.col("resource").is_null() & _classified("uri", ("traversal", "exploit", "debug", "logs"))),
     "client_offensive": ("identity", _is("client_family", "offensive", "scanner")),
     "hostile_text": ("evasion", _any_entry("attributes", "^hostile_text")),
+    "anonymous_request": ("identity", _is("actor_kind", "anonymous", "unauthenticated")),
     "anonymous_allowed": ("identity", _is("actor_kind", "anonymous") & SUCCEEDED & (pl.col("resource").is_not_null())),
     "denied": ("denial", DENIED),
     "authentication_failed": ("denial", UNAUTHENTICATED),

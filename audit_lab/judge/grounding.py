@@ -50,8 +50,10 @@ class _Checker:
             for item in fact.count_facts(matched).iter_rows(named=True)
         }
         self.per_case: dict[str, dict[str, int]] = defaultdict(dict)
+        self.succeeded: dict[str, dict[str, int]] = defaultdict(dict)
         for (case_id, name), said in self.counts.items():
             self.per_case[case_id][name] = said.n
+            self.succeeded[case_id][name] = said.n_succeeded
         fresh = {ground["claim"]["predicate"] for ground in grounds if ground["claim"]["kind"] == "novelty"}
         some = matched.filter(pl.col("predicate").is_in(sorted(fresh)))
         new = fact.novelty_facts(inside, some, fact.history(events, fresh)) if fresh else None
@@ -76,7 +78,7 @@ class _Checker:
             **{scope: self.reach.get((case_id, "request", scope), 0) for scope in ("namespaces", "secrets", "nodes")},
         }
         shown = {int(number) for text in texts for number in re.findall(r"(?<![\w-])\d+", text.replace("x", " ").replace("+", " "))}
-        return CaseNumbers(named, counts, frozenset(shown) | set(counts.values()))
+        return CaseNumbers(named, counts, self.succeeded[case_id], frozenset(shown) | set(counts.values()))
 
     def wrong(self, ground: dict[str, Any], shown: set[str]) -> str | None:
         """Return why a ground does not hold, in our words; None where it holds."""

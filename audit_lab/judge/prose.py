@@ -17,13 +17,14 @@ _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"cluster-admin", ("binding_cluster_admin",)),
     (r"secrets?\b", ("secret_get", "secret_list", "secret_write", "secret_delete", "role_secrets", "secret_in_system")),
     (r"role ?bindings?\b|bound (a|the) role", ("binding_write",)),
-    (r"exec(uted|ution)?\b|ran (a )?commands?|shell\b", ("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec")),
+    (r"exec(uted|ution)?\b|ran (a )?commands?|commands? (was|were) (run|executed)|shell\b",
+     ("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec")),
     (r"privileged (pod|container)", ("pod_privileged",)),
     (r"host ?path|host (file|mount|path)", ("pod_host_path",)),
     (r"impersonat", ("impersonate",)),
     (r"webhooks?\b", ("webhook_write", "webhook_delete")),
     (r"(core)?dns\b", ("coredns_write",)),
-    (r"miner|mining", ("command_miner", "image_offensive")),
+    (r"(crypto|coin)?[ -]?min(er|ing)", ("command_miner", "image_offensive")),
     (r"reverse shell", ("command_reverse_shell",)),
     (r"metadata service", ("command_metadata_service",)),
     (r"port[ -]?forward", ("port_forward",)),
@@ -34,18 +35,20 @@ _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"cron ?jobs?", ("workload_scheduled",)),
     (r"daemon ?sets?", ("workload_on_every_node",)),
     (r"service accounts? (was|were) created|created (a |new )?service accounts?", ("service_account_create",)),
-    (r"without (any )?(identity|authentication)|anonymous(ly)?", ("anonymous_allowed", "authentication_failed")),
+    (r"without (any )?(identity|authentication)|anonymous(ly)?", ("anonymous_request",)),
 )
 # Nouns after (or before) a number -> which of the case's numbers it must be.
 _NOUNS: tuple[tuple[str, str], ...] = (
-    (r"(different |distinct )?namespaces?", "namespaces"), (r"(different |distinct )?secrets?", "secrets"),
+    (r"(different |distinct )?namespaces?", "namespaces"),
+    (r"(different |distinct )?secrets?(?!\s+(requests?|reads?|calls?|attempts?|accesses))", "secrets"),
     (r"(different |distinct )?nodes?", "nodes"), (r"den(ied|ials?)|forbidden|refus(ed|als?)|rejected", "denied"),
     (r"(api )?(requests?|events?|calls?|actions? in total)", "events"), (r"writes?|changes?|modifications?", "writes"),
     (r"sessions?", "sessions"),
 )
 _NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
                  "once": 1, "twice": 2}
-_NUMBER = rf"(?<![\w.-])(\d[\d,]*|{'|'.join(_NUMBER_WORDS)})(?![\w%]|[.]\d)"
+# A Korean counter may follow a number at once: only Latin letters make it part of a name.
+_NUMBER = rf"(?<![A-Za-z0-9_.-])(\d[\d,]*|{'|'.join(_NUMBER_WORDS)})(?![A-Za-z0-9_%]|[.]\d)"
 _NEGATED = re.compile(r"\b(no|not|never|without|neither|nor|nothing|none|didn't|absence of)\W+(\w+\W+){0,3}$", re.IGNORECASE)
 _BENIGN = re.compile(
     r"\b(benign|harmless|routine|legitimate|ordinary|normal (work|operation|activity|behaviou?r)|nothing suspicious|no suspicious)",
@@ -56,10 +59,11 @@ HIGH, LOW = 0.7, 0.3
 
 @dataclass(frozen=True)
 class CaseNumbers:
-    """What the tables say of a case: numbers by noun, counts by predicate, and all numbers its evidence shows."""
+    """What the tables say of a case: numbers by noun, counts by predicate (tried, and succeeded), all numbers its evidence shows."""
 
     named: Mapping[str, int]
     counts: Mapping[str, int]
+    succeeded: Mapping[str, int] = field(default_factory=dict)
     shown: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -81,8 +85,10 @@ def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
                 continue
             taken.add(match.start(1))
             said, true = _value(match.group(1)), numbers.named.get(noun)
-            # Numbers of a part (two of the denied requests) are true as long as they occur among the facts.
-            if true is not None and said != true and (said > true or said not in numbers.shown):
+            # Numbers of a part (two of the denied requests) are true as long as they occur among the facts. An exec counts as a
+            # write in the tables and not in most people's words.
+            enough = said < (true or 0) and (said in numbers.shown or noun == "writes")
+            if true is not None and said != true and not enough:
                 yield f"says {said} {noun}, the tables say {true}"
     for match in re.finditer(_NUMBER, text):
         said = _value(match.group(1))
@@ -93,18 +99,23 @@ def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
 
 def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
     for pattern, names in _MENTIONS:
-        happened = any(numbers.counts.get(name) for name in names)
+        tried = any(numbers.counts.get(name) for name in names)
+        done = any(numbers.succeeded.get(name) for name in names)
         for match in re.finditer(rf"\b(?:{pattern})", summary, re.IGNORECASE):
             negated = bool(_NEGATED.search(summary[: match.start()]))
-            if negated == happened:
+            # 'No secrets were read' is true of somebody whose every try was denied.
+            if (negated and done) or (not negated and not tried):
                 word = match.group(0).lower()[:40]
                 yield f"denies '{word}', which happened" if negated else f"speaks of '{word}', which did not happen"
                 break
 
 
-_NO_WRITES = re.compile(r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b", re.IGNORECASE)
+_NO_WRITES = re.compile(
+    r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b"
+    r"|nothing( at all)? (was|has been) (changed|modified|written)", re.IGNORECASE)
 _NO_DENIALS = re.compile(
-    r"(nothing|no requests?|none)( of them)? (was|were) (denied|forbidden|refused)|\bno denials\b|all (requests )?(were )?allowed",
+    r"(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused)|\bno denials\b"
+    r"|all (requests )?(were )?allowed",
     re.IGNORECASE)
 _DENIALS = re.compile(r"\b(were|was|all|access) denied|\bdenials\b", re.IGNORECASE)
 
