@@ -153,11 +153,12 @@ def test_temporal_agrees(events: list[dict[str, Any]], frame_of: dict[str, Any],
 
 
 @EXAMPLES
-@given(rows, correlations, st.sampled_from([["a", "b"], ["a", "b", "c"], ["b", "a"], ["a", "b", "a"]]), st.booleans())
+@given(rows, correlations, st.sampled_from([["a", "b"], ["a", "b", "c"], ["b", "a"], ["c", "a", "b"]]), st.booleans())
 def test_order_agrees(events: list[dict[str, Any]], frame_of: dict[str, Any], named: list[str], partly: bool) -> None:
-    """They name a window for every event after a chain, we name the tightest chain that ends at its last event."""
-    # A rule that is named twice counts once in their "two of three": only whole chains are compared then.
-    partly = partly and len(set(named)) == len(named)
+    """They name a window for every event after a chain, we name the tightest chain that ends at its last event.
+
+    A rule named twice in a chain is left out: they take its two places for one (the golden suite has that case).
+    """
     body = {**frame_of, "type": "temporal_ordered", "rules": named, **({"condition": {"gte": 2}} if partly else {})}
     rules = [*_base(), {"title": "x", "name": "x", "correlation": body}]
     table = frame(events)
