@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from datetime import date
+from threading import Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit_lab.errors import JudgeError
+from audit_lab.judge.budget import Budget, Price, find_price
+from audit_lab.profile import JudgeSettings
+
+TODAY = date(2026, 3, 2)
+
+
+def settings(**more):
+    return JudgeSettings(**{"judge": "openai", "model": "m", **more})
+
+
+def test_the_profile_comes_before_the_table():
+    assert find_price(settings(usd_per_million_in=1, usd_per_million_out=2)) == Price(1.0, 2.0)
+    assert find_price(settings(model="gpt-4o", usd_per_million_in=1)).usd_in == 2.5
+
+
+@pytest.mark.parametrize(("model", "known"), [
+    ("gpt-4o", "gpt-4o"), ("gpt-4o-2024-08-06", "gpt-4o"), ("gpt-4o-mini", "gpt-4o-mini"), ("openai/gpt-4o-mini", "gpt-4o-mini"), ("GPT-4o", "gpt-4o"),
+    ("gpt-4o-audio-preview", None), ("llama-3-70b", None), ("", None),
+])
+def test_a_dated_version_costs_what_its_model_costs_and_a_stranger_has_no_price(model, known):
+    found = find_price(settings(model=model))
+    assert found.usd_in == (find_price(settings(model=known)).usd_in if known else None)
+    assert found.of(1000, 1000) is None or known
+
+
+def test_the_table_has_a_date_and_an_old_one_is_called_old():
+    price = find_price(settings(model="gpt-4o"))
+    assert price.as_of is not None
+    assert not price.too_old(price.as_of)
+    assert price.too_old(date(price.as_of.year + 1, price.as_of.month, 1))
+    assert not Price(1, 1).too_old(TODAY)
+
+
+def test_a_model_on_this_machine_costs_nothing_per_token():
+    assert find_price(settings(gguf="/m.gguf")).of(10**6, 10**6) == 0.0
+
+
+@pytest.mark.parametrize("text", ["", "as_of = 2026-01-01", "x = [", 'as_of = 2026-01-01\n[models]\n"a" = [1]', 'as_of = 2026-01-01\n[models]\n"a" = [-1, 1]',
+                                  'as_of = "soon"\n[models]\n"a" = [1, 1]'])
+def test_a_table_of_ones_own_is_read_and_a_bad_one_is_one_line(tmp_path, text):
+    (tmp_path / "good.toml").write_text('as_of = 2026-01-01\n[models]\n"mine" = [3, 4.5]\n')
+    assert find_price(settings(model="mine", prices=str(tmp_path / "good.toml"))).of(10**6, 10**6) == 7.5
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(JudgeError, match="price table") as caught:
+        find_price(settings(prices=str(tmp_path / "bad.toml")))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(JudgeError, match="price table"):
+        find_price(settings(prices=str(tmp_path / "none.toml")))
+
+
+@given(st.lists(st.integers(1, 400), max_size=40), st.integers(0, 3000))
+def test_no_sequence_of_calls_overspends(calls, limit):
+    budget = Budget.of(settings(max_tokens=limit, max_tokens_per_day=10**9))
+    spent = 0
+    for most in calls:
+        if budget.reserve(most, None) is None:
+            used = most // 2
+            budget.settle(used - most, 0.0)
+            spent += used
+    assert spent == budget.tokens <= limit
+
+
+def test_threads_cannot_overspend_together():
+    budget = Budget.of(settings(max_tokens=1000, max_tokens_per_day=10**9))
+    taken: list[int] = []
+
+    def work() -> None:
+        for _ in range(50):
+            if budget.reserve(7, None) is None:
+                taken.append(7)
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == budget.tokens <= 1000
+    assert sum(taken) > 990
+
+
+def test_money_is_counted_and_yesterday_does_not_count():
+    calls = [{"at": "2026-03-02T01:00:00+00:00", "tokens_in": 10, "tokens_out": 5, "cost_usd": 0.9},
+             {"at": "2026-03-01T23:59:59+00:00", "tokens_in": 999, "tokens_out": 5, "cost_usd": 9.0}]
+    budget = Budget.of(settings(max_usd=5, max_usd_per_day=1.0), calls, TODAY)
+    assert (budget.tokens_before, budget.usd_before) == (15, 0.9)
+    assert budget.reserve(1, 0.2) == "the budget of 1 US dollars a day is used up"
+    assert budget.reserve(1, 0.05) is None
+
+
+def test_a_budget_of_nothing_allows_nothing_that_costs():
+    assert Budget.of(settings(max_usd=0)).reserve(10, None) is None
+    assert Budget.of(settings(max_usd=0)).reserve(10, 0.01) is not None
+    assert Budget.of(settings(max_tokens=0)).reserve(10, None) is not None
