@@ -119,7 +119,7 @@ _ROWS = (
     ("session recall", lambda r: _rate(r["sessions"]["recall"])),
     ("false-positive rate", lambda r: _rate(r["sessions"]["fpr"])),
     ("precision", lambda r: _rate(r["sessions"]["precision"])),
-    ("average precision", lambda r: _rate(r["average_precision"])),
+    ("average precision", lambda r: _rate({"value": r["average_precision"]} | r["average_precision_interval"])),
     ("look-alikes flagged", lambda r: f"{r['benign_suspicious']['flagged']} of {r['benign_suspicious']['n']}"),
     ("seconds for ingest and run", lambda r: f"{r['took_s']:.0f}"),
 )
