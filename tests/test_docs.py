@@ -18,7 +18,7 @@ def _pages() -> dict[str, object]:
     return module.PAGES
 
 
-@pytest.mark.parametrize("file", ["tables.md", "profile.md"])
+@pytest.mark.parametrize("file", ["tables.md", "profile.md", "features.md"])
 def test_generated_pages_are_fresh(file: str) -> None:
     made = _pages()[file]()  # type: ignore[operator]
     assert (ROOT / "docs" / file).read_text(encoding="utf-8") == made, "run: python tools/make_docs.py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit_lab.profile import Profile
+from audit_lab.sessions import FEATURES
 from audit_lab.signals.coverage import coverage_markdown
 from audit_lab.signals.rulebook import load_rules
 from audit_lab.tables import TABLES
@@ -44,13 +45,24 @@ def profile_page() -> str:
     return "".join(parts)
 
 
+def features_page() -> str:
+    """Return docs/features.md: every column of `session_features`."""
+    rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in FEATURES.items())
+    return (
+        "# Session features\n\nGenerated from `audit_lab/sessions/wide.py` by `tools/make_docs.py`; do not edit.\n\n"
+        "`audit_lab.sessions.session_features(events, session_events, sessions)` gives one wide row per session for detectors of your own. "
+        "Whatever compares looks only at time before the session's start; null means that too little is known. Bits are minus the binary "
+        "logarithm of a share: 10 bits are odds of a thousand to one.\n\n| feature | meaning |\n|---|---|\n" + rows
+    )
+
+
 def rules_page() -> str:
     """Return docs/rules.md with a fresh coverage matrix; the rest of the page is written by hand."""
     head, begun, rest = (DOCS / "rules.md").read_text(encoding="utf-8").partition("<!-- coverage -->\n")
     return head + begun + coverage_markdown(load_rules()) + rest[rest.index("<!-- /coverage -->"):]
 
 
-PAGES = {"tables.md": tables_page, "profile.md": profile_page, "rules.md": rules_page}
+PAGES = {"tables.md": tables_page, "profile.md": profile_page, "features.md": features_page, "rules.md": rules_page}
 
 if __name__ == "__main__":
     for file, make in PAGES.items():

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from audit_lab.duck import connect, query
+from audit_lab.hashing import short_id
 from audit_lab.profile import SessionSettings
 
 KEY = ("cluster", "actor", "source_ip")
@@ -21,6 +22,8 @@ _ID_SQL = """
 SELECT 's-' || substr(sha256(concat(coalesce(cluster, chr(0)), chr(31), coalesce(actor, chr(0)), chr(31), coalesce(source_ip, chr(0)),
     chr(31), event_id)), 1, 16) AS session_id FROM firsts
 """
+# Below this many, opening a database takes longer than hashing one by one.
+_FEW = 5_000
 Whole = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -99,8 +102,11 @@ def _ids(events: pl.DataFrame, order: Whole, number: Whole, clock: Whole, starts
     if len(at_start) > len(starts):
         firsts = firsts.with_columns(pl.Series("number", number[at_start])).sort("number", "event_id").unique(
             "number", keep="first", maintain_order=True)
+    firsts = firsts.select(*KEY, "event_id")
+    if firsts.height <= _FEW:
+        return pl.Series("session_id", [short_id("s", *row) for row in firsts.iter_rows()], dtype=pl.String)
     with connect() as connection:
-        return query(connection, _ID_SQL, firsts=firsts.select(*KEY, "event_id"))["session_id"]
+        return query(connection, _ID_SQL, firsts=firsts)["session_id"]
 
 
 def _microseconds(seconds: float) -> int:

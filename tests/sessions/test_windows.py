@@ -59,9 +59,11 @@ def test_windows_tumble_on_the_clock_and_obey_the_cap():
 
 
 @pytest.mark.parametrize("source", ["10.0.0.1", None, "2001:db8::1"])
-def test_ids_are_the_hashes_that_the_contract_names(source):
-    events = make_events({"event_id": "é-1", "source_ip": source}, {"at": 5, "source_ip": source})
-    assert split_sessions(events, MINUTE)["session_id"].unique().to_list() == [short_id("s", "c1", "ann", source, "é-1")]
+@pytest.mark.parametrize("n", [1, 6_000])  # few are hashed one by one, many in the database
+def test_ids_are_the_hashes_that_the_contract_names(source, n):
+    events = make_events(*({"event_id": f"é-{i}", "at": 100 * i, "source_ip": source} for i in range(n)))
+    expected = [short_id("s", "c1", "ann", source, f"é-{i}") for i in range(n)]
+    assert split_sessions(events, MINUTE)["session_id"].to_list() == expected
 
 
 def test_of_events_at_the_same_time_the_smaller_id_is_first():
