@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTABLE := $(VENV)/.testable
 
 .PHONY: help demo test test-all lint lab bench heldout clean
 
@@ -13,29 +14,33 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embed,llm,notebook,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embed,llm,notebook]'
 	@touch $(READY)
+
+$(TESTABLE): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embed,llm,local,notebook,dev]'
+	@touch $(TESTABLE)
 
 demo: $(READY)  ## install, run the whole flow on the sample, write reports/audit-lab-sample.html
 	@$(BIN)/audit-lab demo
 
-test: $(READY)  ## the test suite (under 15 minutes on two cores)
+test: $(TESTABLE)  ## the test suite (under 15 minutes on two cores)
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(READY)  ## with the slow tests too
+test-all: $(TESTABLE)  ## with the slow tests too
 	@$(BIN)/python -m pytest
 
-lint: $(READY)  ## ruff and mypy
+lint: $(TESTABLE)  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 lab: $(READY)  ## JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-bench: $(READY)  ## side-by-side ratios against peers
+bench: $(TESTABLE)  ## side-by-side ratios against peers
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
-heldout: $(READY)  ## evaluate once on the later recording; appends to docs/heldout.md
+heldout: $(TESTABLE)  ## evaluate once on the later recording; appends to docs/heldout.md
 	@$(BIN)/python -m benchmarks.heldout
 
 clean:  ## remove the lab, reports and caches (not the environment)
