@@ -32,6 +32,8 @@ _PREFIX = {"account": "sa-", "group": "group-", "node": "node-", "workload": "ap
 # What stands for the internet: the ranges for documentation (RFC 5737), which Audit Lab counts as public.
 _PUBLIC = tuple(ipaddress.ip_network(network) for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
 
+# Private ranges within which an address may move: never out of its /16, or of 10.0.0.0/8.
+_PRIVATE = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 _HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -100,12 +102,14 @@ class TeamNames(dict[int, str]):
         # Addresses with a meaning of their own (loopback, metadata service, any, broadcast) are the same everywhere.
         if address.is_loopback or address.is_link_local or address.is_multicast or address.is_reserved or address.is_unspecified:
             return token
-        if address.is_private and not any(address in network for network in _PUBLIC):
+        if any(address in network for network in _PRIVATE):
             first, second, third, fourth = address.packed
             if first == 10:
                 second = (second + 1 + self.cluster * 37) % 256
             low = (third * 256 + fourth + self.team * 2909) % 65536
             return f"{first}.{second}.{low >> 8}.{low & 255}"
+        if address.is_private and not any(address in network for network in _PUBLIC):
+            return token
         return public_address(*self._where, token)
 
 

@@ -95,7 +95,7 @@ class Identities:
 
     def split_request(self, text: str) -> tuple[Part, ...]:
         """Return the slot of a certificate signing request: only its names live on."""
-        names = _request_names(text)
+        names = request_names(text)
         return (self.number("csr", SEPARATOR.join(names)),) if names else ("***",)
 
     def is_common(self, text: str) -> bool:
@@ -119,9 +119,9 @@ class Identities:
         return tuple(parts)
 
     def _regex(self) -> str:
-        # Namespaces and people stand inside of other names (team-x, x.svc); names of workloads are everyday words,
-        # so they count only as whole names or with the tail of a pod.
-        loose = [token for token, kind in self.tokens.items() if kind in ("person", "namespace", "node")]
+        # Namespaces, people and names of several words stand inside of other names (team-x, x.svc); single words that name
+        # workloads and accounts are everyday words, so they count only as whole names or with the tail of a pod.
+        loose = [token for token, kind in self.tokens.items() if kind in ("person", "namespace", "node") or "-" in token]
         strict = [token for token in self.tokens if token not in loose]
         parts = [rf"(?P<uuid>{_UUID})", rf"(?P<time>{_TIME})", rf"(?P<ip>{_ADDRESS})"]
         if loose:
@@ -203,7 +203,7 @@ def _alternatives(words: list[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
 
 
-def _request_names(text: str) -> list[str]:
+def request_names(text: str) -> list[str]:
     """Return common name and organizations of a base64 PEM signing request, [] when there are none."""
     try:
         lines = base64.b64decode(text).decode("ascii", "ignore").splitlines()

@@ -92,25 +92,29 @@ class Mixture:
 
 
 def plan_incidents(
-    libraries: Sequence[Library], load: Load, mixture: Mixture, rng: np.random.Generator, events: float
+    libraries: Sequence[Library], load: Load, mixture: Mixture, seed: Sequence[int], n_sessions: float
 ) -> list[PlannedIncident]:
-    """Draw the incidents of the whole simulation of `events` events, benign ones included. `load` must be fitted to about that many.
+    """Draw the incidents of a simulation of about `n_sessions` sessions, benign ones included.
+
+    They fall on clusters and days in proportion to the benign sessions there.
 
     Raises
     ------
     InputError
         When a prevalence above 0 is asked for and a span has no template of that kind.
     """
-    calendar = load.calendar
-    benign = np.array([[load.expected(cluster, day)[1].sum() for day in range(calendar.days)] for cluster in range(load.clusters)])
-    total_sessions = events / _events_per_session(libraries, mixture, events / float(benign.sum()))
+    calendar, rng = load.calendar, np.random.default_rng(seed)
+    benign = load.expected_sessions()
     planned: list[PlannedIncident] = []
+    owed = {"malicious": 0.0, "look-alike": 0.0}  # sessions that earlier spans had too few of
     for number, library in enumerate(libraries):
         days = [day for day, span in enumerate(calendar.span_of_day) if span == number]
         chances = (benign[:, days] / benign[:, days].sum()).ravel()
         share = float(benign[:, days].sum() / benign.sum())
         for kind, rate in (("malicious", mixture.prevalence), ("look-alike", mixture.look_alikes)):
-            for episode, variant, moves, partner in _draw(library, kind, rate * total_sessions * share, mixture, rng):
+            owed[kind] += rate * n_sessions * share
+            for episode, variant, moves, partner in _draw(library, kind, owed[kind], mixture, rng):
+                owed[kind] -= count_sessions(moves, mixture.splitting)
                 place = int(rng.choice(len(chances), p=chances))
                 incident_id = f"sim-{len(planned) + 1:05d}"
                 planned.append(PlannedIncident(incident_id, episode, variant, place // len(days), days[place % len(days)], moves, partner))
@@ -182,16 +186,3 @@ def _partner(episode: Episode, library: Library, rng: np.random.Generator) -> Te
     found = [template for other, templates in library.benign.items()
              if lane.user and (other.user, other.impersonated) == (lane.user, lane.impersonated) for template in templates]
     return found[int(rng.integers(len(found)))] if found else None
-
-
-def _events_per_session(libraries: Sequence[Library], mixture: Mixture, usual: float) -> float:
-    """Return the mean events per session of the whole mixture, where benign sessions have `usual` events."""
-    sizes = {"malicious": [0, 0], "look-alike": [0, 0]}
-    unused = np.random.default_rng(0)  # a recorded incident is stretched only: nothing is drawn
-    for library in libraries:
-        for episode in library.episodes:
-            sizes[episode.kind][0] += sum(session.n_events for session in episode.sessions)
-            sizes[episode.kind][1] += count_sessions(make_moves(episode, "recorded", mixture.stretch, unused), mixture.splitting)
-    means = {kind: total / count if count else 0.0 for kind, (total, count) in sizes.items()}
-    benign = 1 - mixture.prevalence - mixture.look_alikes
-    return benign * usual + mixture.prevalence * means["malicious"] + mixture.look_alikes * means["look-alike"]

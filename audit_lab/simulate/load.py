@@ -91,10 +91,23 @@ class Load:
                 f"at most about {possible} do: give more days or clusters",
             )
 
-    def expected(self, cluster: int, day: int) -> tuple[Cells, np.ndarray]:
+    def missing(self, drift: Drift) -> bool:
+        """Tell whether the recording has nobody whom a drift could be about."""
+        return (drift.kind == "new_operator" and self.operator is None) or (drift.kind == "volume" and self.loud is None)
+
+    def change(self, drift: Drift, cluster: int) -> tuple[float, float]:
+        """Return the expected sessions of the drift's actor on its first day, without and with the drift."""
+        lane = self.operator if drift.kind == "new_operator" else self.loud
+        sums = []
+        for drifts in ([other for other in self.drifts if other != drift], self.drifts):
+            cells, wanted = self.expected(cluster, drift.day, drifts)
+            sums.append(float(wanted[self._is_lane(cells, lane)].sum()))
+        return (0.0, sums[1]) if drift.kind == "new_operator" else (sums[0], sums[1])
+
+    def expected(self, cluster: int, day: int, drifts: Sequence[Drift] | None = None) -> tuple[Cells, np.ndarray]:
         """Return the cells of a day and, per cell and team, the expected sessions: an array of shape (cells, teams)."""
         cells = self.cells[self.calendar.span_of_day[day]]
-        wanted = self._weights(cells, cluster, day) * self.rate
+        wanted = self._weights(cells, cluster, day, self.drifts if drifts is None else drifts) * self.rate
         per_lane = np.bincount(cells.lane_of, wanted, len(cells.lanes))[cells.lane_of]
         wanted = wanted * np.minimum(1.0, cells.most / np.maximum(per_lane, 1e-12))
         active = self.active_teams(cluster, day)
@@ -119,7 +132,14 @@ class Load:
             total += float(wanted.sum(axis=1) @ cells.n_events) * len(places)
         return total
 
-    def _weights(self, cells: Cells, cluster: int, day: int) -> np.ndarray:
+    def expected_sessions(self) -> np.ndarray:
+        """Return the expected benign sessions, an array of shape (clusters, days)."""
+        sessions = np.zeros((self.clusters, self.calendar.days))
+        for places in self._alike.values():
+            sessions[tuple(zip(*places, strict=True))] = self.expected(*places[0])[1].sum()
+        return sessions
+
+    def _weights(self, cells: Cells, cluster: int, day: int, drifts: Sequence[Drift]) -> np.ndarray:
         teams = np.where(cells.common, 1, self.teams)
         weights = cells.weight.copy()
         for people, share in ((True, self._people_share), (False, 1 - self._people_share)):
@@ -128,7 +148,7 @@ class Load:
                 weights[group] *= share / (cells.weight * teams)[group].sum()
             for deploys in (True, False):
                 weights[group & (cells.deploys == deploys)] *= self.calendar.factor(people=people, deploys=deploys, day=day)
-        for drift in self.drifts:
+        for drift in drifts:
             if drift.kind == "new_operator" and drift.cluster in (None, cluster) and not drift.holds(cluster, day):
                 weights[self._is_lane(cells, self.operator)] = 0.0
             if drift.kind == "volume" and drift.holds(cluster, day):
@@ -154,7 +174,7 @@ class Load:
         shares = []
         for number, cells in enumerate(self.cells):
             first, last = self.calendar.span_days(number)
-            weights = np.max([self._weights(cells, 0, day) for day in range(first, min(last, first + 6) + 1)], axis=0) * self.rate
+            weights = np.max([self._weights(cells, 0, day, ()) for day in range(first, min(last, first + 6) + 1)], axis=0) * self.rate
             per_lane = np.bincount(cells.lane_of, weights, len(cells.lanes))[cells.lane_of]
             team = ~cells.common & (cells.weight > 0)
             shares.append(float((per_lane > cells.most)[team].mean()) if team.any() else 0.0)
@@ -172,6 +192,8 @@ class Load:
 
 
 def _cells(library: Library, recorded: dict[Lane, int], is_common: Callable[[Lane], bool], *, stretch: float, separation_s: float) -> Cells:
+    if not library.benign:
+        raise InputError(f"the recording has no benign session for span '{library.span}'", "record more, or ask for fewer spans")
     lanes = tuple(library.benign)
     pairs = [(place, template) for place, lane in enumerate(lanes) for template in library.benign[lane]]
     lane_of = np.array([place for place, _ in pairs], dtype=np.int64)

@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from audit_lab.errors import InputError
 from audit_lab.profile import SessionSettings
 from audit_lab.simulate.aliases import Names
-from audit_lab.simulate.calendar import Calendar, Drift, default_drifts, make_calendar
+from audit_lab.simulate.calendar import Drift, default_drifts, make_calendar
 from audit_lab.simulate.compile import compile_templates
 from audit_lab.simulate.identities import Identities
-from audit_lab.simulate.incidents import VARIANTS, Mixture, Splitting, plan_incidents
+from audit_lab.simulate.incidents import VARIANTS, Mixture, PlannedIncident, Splitting, count_sessions, plan_incidents
 from audit_lab.simulate.load import Load
-from audit_lab.simulate.recording import Recording, read_recording
+from audit_lab.simulate.manifest import SimulationReport, Tally, make_manifest
+from audit_lab.simulate.recording import read_recording
 from audit_lab.simulate.render import Renderer
 from audit_lab.simulate.rotate import RotatingWriter
-from audit_lab.simulate.stage import Stage, StagedDay
+from audit_lab.simulate.stage import Stage
 from audit_lab.simulate.templates import SECOND, Lane, Library, make_libraries
-from audit_lab.simulate.truth import cluster_name, time_text
-
-FORMAT = 1  # of manifest.json and its companions
-
-
-@dataclass(frozen=True)
-class SimulationReport:
-    """What was made. `as_dict()` is the JSON that the command prints."""
-
-    out: Path
-    n_events: int             # distinct audit IDs
-    n_records: int            # lines: some requests are logged at several stages
-    n_sessions: int           # as the default profile finds them
-    n_malicious_sessions: int
-    n_look_alike_sessions: int
-    n_incidents: int          # malicious ones
-    n_look_alikes: int
-    n_templates: int          # distinct templates that were used
-    n_given_up: int           # sessions and incidents that found no free place
-    prevalence: float         # share of sessions that hold events of a malicious incident
-    archives: tuple[Path, ...]
-    bytes: int                # decompressed
-    bytes_on_disk: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, paths as text."""
-        values = asdict(self)
-        return {**values, "out": str(self.out), "archives": [str(path) for path in self.archives]}
+from audit_lab.simulate.truth import cluster_name
 
 
 def simulate(
@@ -125,15 +95,17 @@ def simulate(
         libraries, calendar, clusters, planted, lambda lane: _is_common(identities, lane),
         seed=seed, stretch=stretch, separation_s=2 * gap_s * stretch, people_share=people_share, teams=teams,
     )
-    load.fit(events)
-    incidents = plan_incidents(libraries, load, mixture, np.random.default_rng([seed, days, clusters]), events)
-    load.fit(max(1.0, events - sum(len(move.events) for incident in incidents for move in incident.moves)))
+    absent = [drift.kind for drift in planted if load.missing(drift)]
+    if absent and drifts is not None:
+        raise InputError(f"the recording has nobody for drift '{absent[0]}'", "it needs service accounts with sessions in every span")
+    load.drifts = planted = tuple(drift for drift in planted if not load.missing(drift))
+    incidents = _fit(load, libraries, mixture, events, [seed, days, clusters])
     names = Names(identities, seed)
     stage = Stage(load, names, incidents, planted, splitting, stretch)
     compiled = compile_templates(recording, [template for library in libraries for template in library.templates()], identities)
     renderer = Renderer(compiled, identities, seed, stretch)
 
-    tally = _Tally()
+    tally = Tally()
     with (
         RotatingWriter(folder / "archives", int(rotate_mib * (1 << 20)), threads) as writer,
         (folder / "sessions.jsonl").open("w", encoding="utf-8", newline="\n") as sessions_file,
@@ -160,91 +132,23 @@ def simulate(
         "people_share": people_share, "max_session_events": max_session_events, "max_template_events": max_template_events,
         "rotate_mib": rotate_mib,
     }
-    manifest = _manifest(asked, report, recording, libraries, load, planted, names, tally)
+    manifest = make_manifest(asked, report, recording, libraries, load, planted, names, tally)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
-class _Tally:
-    """Counts what is made."""
-
-    def __init__(self) -> None:
-        self.n_events = self.n_records = self.n_given_up = 0
-        self.sessions: Counter[str] = Counter()
-        self.incidents: Counter[str] = Counter()
-        self.variants: Counter[str] = Counter()
-        self.uses: Counter[str] = Counter()
-
-    def add(self, staged: StagedDay) -> None:
-        self.n_given_up += staged.n_given_up
-        self.sessions.update(row["kind"] for row in staged.truth)
-        self.incidents.update("malicious" if line["malicious"] else "look-alike" for line in staged.incidents)
-        self.variants.update(line["variant"] for line in staged.incidents if line["malicious"])
-        self.uses.update(session.template.template_id for session in staged.sessions)
-
-    def report(self, folder: Path, writer: RotatingWriter) -> SimulationReport:
-        n_sessions = sum(self.sessions.values())
-        return SimulationReport(
-            folder, self.n_events, self.n_records, n_sessions, self.sessions["malicious"], self.sessions["look-alike"],
-            self.incidents["malicious"], self.incidents["look-alike"], len(self.uses), self.n_given_up,
-            self.sessions["malicious"] / n_sessions if n_sessions else 0.0, tuple(writer.files), writer.bytes, writer.bytes_on_disk,
-        )
-
-
-def _manifest(
-    asked: dict[str, Any], report: SimulationReport, recording: Recording, libraries: Sequence[Library], load: Load,
-    drifts: Sequence[Drift], names: Names, tally: _Tally,
-) -> dict[str, Any]:
-    calendar = load.calendar
-    made = {key: value for key, value in report.as_dict().items() if key not in ("out", "archives", "bytes_on_disk")}
-    made |= {"teams_per_cluster": load.teams, "variants": dict(sorted(tally.variants.items()))}
-    return {
-        "format": FORMAT, "asked": asked, "made": made,
-        "recording": {
-            "archives_sha256": list(recording.digests), "n_records": recording.index.height, "n_skipped": recording.n_skipped,
-            "n_incidents": len(recording.incidents),
-        },
-        "note": "Resampled from a recording: many sessions are copies of one template. Give the number of distinct templates with every "
-                "figure and resample templates, not sessions. It proves scale, drift alarms and interval code, never accuracy.",
-        "spans": [_span(library, number, calendar, tally) for number, library in enumerate(libraries)],
-        "drifts": [_drift(drift, load, names) for drift in drifts],
-        "archives": [str(path.relative_to(report.out)) for path in report.archives],
-    }
-
-
-def _span(library: Library, number: int, calendar: Calendar, tally: _Tally) -> dict[str, Any]:
-    first, last = calendar.span_days(number)
-    templates = library.templates()
-    used = [template for template in templates if tally.uses[template.template_id]]
-    return {
-        "name": library.span, "start": time_text(calendar.start_us(first)), "end": time_text(calendar.start_us(last + 1)),
-        "n_distinct_templates": dict(sorted(Counter(template.kind for template in used).items())),
-        "templates": [
-            {
-                "template_id": template.template_id, "kind": template.kind, "actor_kind": template.lane.kind, "n_events": template.n_events,
-                "duration_s": round(template.duration_us / SECOND, 3), "n_used": tally.uses[template.template_id],
-            }
-            for template in sorted(templates, key=lambda template: (template.kind, template.template_id))
-        ],
-    }
-
-
-def _drift(drift: Drift, load: Load, names: Names) -> dict[str, Any]:
-    """Return what was planted, in words that the data show."""
-    clusters = range(load.clusters) if drift.cluster is None else [drift.cluster]
-    details: dict[str, Any] = {}
-    if drift.kind == "new_client":
-        details = {"agent": drift.agent, "share_of_people": drift.share}
-    elif drift.kind == "new_key":
-        details = {"key": drift.key}
-    elif drift.kind == "new_team":
-        details = {"team": load.teams}
-    lane = {"new_operator": load.operator, "volume": load.loud}.get(drift.kind)
-    if lane:
-        details = {"actors": sorted({names.text(names.of_team(cluster, 0), lane.user) for cluster in clusters})}
-        details |= {"factor": drift.factor} if drift.kind == "volume" else {}
-    where = [cluster_name(cluster) for cluster in clusters]
-    return {"kind": drift.kind, "at": time_text(load.calendar.start_us(drift.day)), "clusters": where, **details}
+def _fit(load: Load, libraries: Sequence[Library], mixture: Mixture, events: int, seed: Sequence[int]) -> list[PlannedIncident]:
+    """Fit benign activity and incidents to each other: together they make the events and the prevalence asked for."""
+    load.fit(events)
+    n_sessions = float(load.expected_sessions().sum())
+    for _ in range(6):
+        incidents = plan_incidents(libraries, load, mixture, seed, n_sessions)
+        load.fit(max(1.0, events - sum(len(move.events) for incident in incidents for move in incident.moves)))
+        found = float(load.expected_sessions().sum()) + sum(count_sessions(incident.moves, mixture.splitting) for incident in incidents)
+        if abs(found - n_sessions) < 0.003 * n_sessions:
+            break
+        n_sessions = found
+    return incidents
 
 
 def _is_common(identities: Identities, lane: Lane) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from audit_lab.classes import source_class
 from audit_lab.simulate.aliases import IncidentNames, Names, digest, public_address
 from audit_lab.simulate.calendar import DAY_US, WORKING_HOURS, Drift
 from audit_lab.simulate.incidents import Move, PlannedIncident, Splitting
@@ -153,7 +154,7 @@ class Stage:
         relative = [session.start_us for session in sessions]
         earliest, latest = min(relative), max(session.end_us for session in sessions)
         midnight = self.load.calendar.start_us(day)
-        insider = incident.episode.sessions[0].lane.kind == "human" and sessions[0].source.startswith("10.")
+        insider = incident.episode.sessions[0].lane.kind == "human" and source_class(sessions[0].source) == "private"
         for _ in range(_TRIES):
             start = midnight + _moment(rng, at_work=insider) - earliest
             start = max(midnight - earliest, min(start, midnight + DAY_US - seats.pause_us - latest))
@@ -213,7 +214,7 @@ def _moment(rng: np.random.Generator, *, at_work: bool) -> int:
 
 def _other_source(source: str, *key: str) -> str:
     """Return another address of the same class: public stays public, private stays in its /16."""
-    if not source.startswith("10."):
+    if source_class(source) != "private" or "." not in source:
         return public_address(*key)
     first, second, *_ = source.split(".")
     low = digest(*key, size=2)
