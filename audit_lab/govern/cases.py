@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audit_lab.govern.inputs import ReportInput
+from audit_lab.phrases import CHECKS
 
 EVENTS_SHOWN = 40  # of a case; those that grounds and signals cite come first
 CITED_SHOWN = 8  # links to events per ground
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
+_CHECKS_KO = dict(CHECKS.values())
 LABEL_ORDER = {"malicious": 0, "benign-but-suspicious": 1, "benign": 2, "unsure": 3}
 
 
@@ -51,6 +53,7 @@ class Case:
     others: list[dict[str, Any]]
     grounds: list[Ground]
     verdict: dict[str, Any]
+    checks: list[str]
     label: str
     incidents: list[str]
     events: list[dict[str, Any]]
@@ -100,6 +103,7 @@ def build_cases(data: ReportInput) -> list[Case]:
         labels=_grouped(data.labels.filter(pl.col("session_id").is_not_null()), "session_id"),
         events=_events_by_session(data),
         story_of=dict(data.stories.select("session_id", "story_id").iter_rows()),
+        lang=data.lang,
     )
     ordered = sorted(
         data.candidates.iter_rows(named=True),
@@ -118,6 +122,7 @@ class _Known(NamedTuple):
     labels: dict[str, list[dict[str, Any]]]
     events: dict[str, list[dict[str, Any]]]
     story_of: dict[str, str]
+    lang: str
 
 
 def _best_last(verdicts: pl.DataFrame) -> pl.DataFrame:
@@ -168,7 +173,7 @@ def _case(place: int, row: Mapping[str, Any], scored: Mapping[str, Any], verdict
         others=_distinct(signal for signal in own_signals if signal["kind"] not in ("rule", "correlation")),
         grounds=[
             Ground(
-                sentence=ground["sentence"] or "",
+                sentence=(ground["sentence_ko"] if known.lang == "ko" else None) or ground["sentence"] or "",
                 holds=ground["holds"],
                 wrong=ground["wrong"] or "",
                 anchors=[anchors[key] for key in ground["event_ids"] or [] if key in anchors][:CITED_SHOWN],
@@ -177,6 +182,7 @@ def _case(place: int, row: Mapping[str, Any], scored: Mapping[str, Any], verdict
             for ground in grounds
         ],
         verdict=verdict,
+        checks=[_CHECKS_KO.get(check, check) if known.lang == "ko" else check for check in verdict.get("checks") or []],
         label=classes[0] if classes else "",
         incidents=sorted({label["target_id"] for label in own_labels if label["target_kind"] == "incident"}),
         events=[

@@ -59,7 +59,7 @@ class Outcome:
 
 
 def build_outcomes(data: ReportInput, cases: list[Case]) -> list[Outcome]:
-    """Return what became of each incident of the incident file, in its order.
+    """Return what became of each incident of the incident file, in its order; those outside the time of the data are left out.
 
     `flagged` follows the evaluation where it is given, so that the report and `audit-lab evaluate` never differ.
     """
@@ -69,6 +69,7 @@ def build_outcomes(data: ReportInput, cases: list[Case]) -> list[Outcome]:
         by_incident.setdefault(row["target_id"], []).append(row)
     missed, flagged_lookalikes = _stated(data.evaluation)
     facts = _facts(data)
+    outside = set((data.evaluation or {}).get("incidents_outside_data") or ())
     return [
         _outcome(
             number,
@@ -81,6 +82,7 @@ def build_outcomes(data: ReportInput, cases: list[Case]) -> list[Outcome]:
             data,
         )
         for number, row in enumerate(data.incidents.iter_rows(named=True), start=1)
+        if row["incident_id"] not in outside
     ]
 
 

@@ -63,7 +63,13 @@ def tiles(data: ReportInput, cases: Sequence[Case], t: Words) -> list[dict[str, 
         }
     ]
     if data.evaluation is None:
-        return shown
+        events, actors = int(data.archives["n_events"].sum()), data.sessions["actor"].n_unique()
+        with_signal, sessions_in_all = data.signals["session_id"].n_unique(), t("of {n}", n=data.sessions.height)
+        return [
+            *shown,
+            {"name": t("sessions with a signal"), "value": numbers.count(with_signal), "of": sessions_in_all, "note": ""},
+            {"name": t("events"), "value": numbers.count(events), "of": "", "note": t("of {n} actors", n=actors)},
+        ]
     incidents, sessions, lookalikes = (data.evaluation[key] for key in ("incidents", "sessions", "benign_suspicious"))
     found, fpr, precision = numbers.rate(incidents["recall"]), numbers.rate(sessions["fpr"]), numbers.rate(sessions["precision"])
     delay = incidents.get("time_to_detect_s")

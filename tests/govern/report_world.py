@@ -17,6 +17,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.evaluate import evaluate
 from audit_lab.govern.inputs import ReportInput
+from audit_lab.phrases import CHECKS
 from audit_lab.profile import load_profile
 
 START = datetime(2026, 11, 23, 5, 34, 24, tzinfo=UTC)
@@ -368,12 +369,13 @@ def _verdict(case_id: str, story: int | None, event_ids: list[str], poison: Call
                 "holds": ok,
                 "wrong": None if ok else "only 1 of the 3 events is a denial",
                 "sentence": poison(sentence),
+                "sentence_ko": poison("행위자가 비밀을 나열했습니다."),
             }
             for place, (sentence, ok) in enumerate(zip(sentences, holds, strict=False))
         ],
         "grounded_share": None if not holds else sum(holds) / len(holds),
-        "checks": ["Ask the actor whether this was planned.", "Look for the address in the VPN log.", "See what the command read."],
-        "action": "ask the owner of the account",
+        "checks": [CHECKS["ask_actor"][0], "Look for the address in the VPN log.", "See what the command read."],
+        "action": "ask_owner",
         "abstain": None,
         "tokens_in": 0,
         "tokens_out": 0,

@@ -175,6 +175,14 @@ def test_each_reason_for_a_miss_can_be_told(world: ReportInput, change: dict[str
     assert code in codes and codes <= set(REASONS)
 
 
+def test_an_incident_outside_the_data_is_neither_found_nor_missed(world: ReportInput) -> None:
+    before = world.incidents.head(1).with_columns(incident_id=pl.lit("long ago"), end=pl.lit(None, tables.TIME), audit_ids=pl.lit(["none"]))
+    evaluation = {**(world.evaluation or {}), "incidents_outside_data": ["long ago"]}
+    data = dataclasses.replace(world, incidents=pl.concat([world.incidents, before]), evaluation=evaluation)
+    assert "long ago" not in [item.incident_id for item in build_outcomes(data, build_cases(data))]
+    assert "1 incidents lie outside the time of the data" in Outline(render_report(data)).text
+
+
 def test_without_labels_no_rate_is_claimed() -> None:
     text = Outline(render_report(build_world(labels=False))).text
     assert "no labels were given, so how many of them are attacks is not known" in text

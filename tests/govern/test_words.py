@@ -19,6 +19,7 @@ from audit_lab.govern.pictures import CLASSES
 from audit_lab.govern.report import render_report
 from audit_lab.govern.summary import SCORER_NAMES
 from audit_lab.govern.words import check_language, korean, translate
+from audit_lab.vocabulary import ACTIONS
 from tests.govern.report_world import build_world
 
 FOLDER = Path(govern.__file__).parent
@@ -27,7 +28,7 @@ FOLDER = Path(govern.__file__).parent
 def said() -> set[str]:
     """Every sentence that a template or module hands to the translation, and the closed lists that go the same way."""
     found = {text for words in (REASONS.values(), SCORER_NAMES.values(), CLASSES, SEVERITIES) for text in words}
-    found |= {name.replace("_", " ") for name in (*ACTOR_KINDS, *SOURCE_CLASSES)}
+    found |= {name.replace("_", " ") for name in (*ACTOR_KINDS, *SOURCE_CLASSES, *ACTIONS)}
     for template in FOLDER.glob("templates/*.j2"):
         text = template.read_text(encoding="utf-8")
         found |= {single or double for single, double in re.findall(r"\bt\(\s*(?:'([^']*)'|\"([^\"]*)\")", text)}
@@ -62,6 +63,7 @@ def test_a_translation_keeps_its_values(english: str) -> None:
 def test_the_korean_page_is_korean() -> None:
     page = render_report(dataclasses.replace(build_world(), lang="ko"))
     assert '<html lang="ko">' in page and "감사 보고서" in page and "숫자로 보는 흐름" in page
+    assert "비밀을 나열했습니다" in page and "행위자 본인이나 담당 팀" in page and "담당자에게 문의" in page
     assert "How well it works" not in page and "Why it is here" not in page and "below the threshold" not in page
 
 
