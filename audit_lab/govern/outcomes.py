@@ -19,12 +19,13 @@ from audit_lab.govern.numbers import score
 
 SHARE_OF_ROUTINE = 0.1  # an incident that makes up less of its session is called mixed into routine
 FEW_EVENTS = 3
+WRITES = ("create", "update", "patch")  # requests that carry a body worth a rule
 
 # Code of a reason -> its sentence; the order is the order of the flow.
 REASONS: dict[str, str] = {
     "no_events": "none of its events is in the archives",
     "no_session": "{n} of its {total} events lie in no session",
-    "no_body": "{n} of its {total} events have no logged body: rules on bodies were blind there",
+    "no_body": "{n} of its {total} writes were logged without their body: rules on bodies were blind there",
     "truncated": "the API server cut the bodies of {n} of its {total} events",
     "few_events": "only {n} events: little to judge by",
     "mixed": "its {n} events are mixed into sessions of {total} events of routine",
@@ -157,7 +158,7 @@ def _facts(data: ReportInput) -> _Facts:
     by_rank = data.candidates.filter(pl.col("selected_by") == "rank")
     return _Facts(
         time=dict(data.events.select("event_id", "time").iter_rows()),
-        events=data.events.select("event_id", "has_body", "truncated"),
+        events=data.events.select("event_id", "has_body", "truncated", writes=pl.col("verb").is_in(WRITES)),
         signals=data.signals,
         session_of=dict(data.session_events.select("event_id", "session_id").iter_rows()),
         size=dict(data.sessions.select("session_id", "n_events").iter_rows()),
@@ -181,11 +182,12 @@ def why_missed(
     reasons: list[tuple[str, dict[str, Any]]] = []
     total = found.height
     homeless = sum(1 for event_id in found["event_id"] if event_id not in facts.session_of)
-    bodiless = found.filter(~pl.col("has_body")).height
+    writes = found.filter("writes").height
+    bodiless = found.filter(pl.col("writes") & ~pl.col("has_body") & ~pl.col("truncated")).height
     cut = found.filter(pl.col("truncated")).height
-    for code, n in (("no_session", homeless), ("no_body", bodiless), ("truncated", cut)):
+    for code, n, of in (("no_session", homeless, total), ("no_body", bodiless, writes), ("truncated", cut, total)):
         if n:
-            reasons.append((code, {"n": n, "total": total}))
+            reasons.append((code, {"n": n, "total": of}))
     if 0 < total <= FEW_EVENTS:
         reasons.append(("few_events", {"n": total}))
     around = sum(facts.size.get(session, 0) for session in sessions)

@@ -183,6 +183,11 @@ def test_an_incident_outside_the_data_is_neither_found_nor_missed(world: ReportI
     assert "1 incidents lie outside the time of the data" in Outline(render_report(data)).text
 
 
+def test_a_read_is_not_missed_for_want_of_a_body(world: ReportInput) -> None:
+    reads = dataclasses.replace(world, events=world.events.with_columns(verb=pl.lit("get"), has_body=pl.lit(False)))
+    assert "no_body" not in {code for item in build_outcomes(reads, build_cases(reads)) for code, _ in item.why_missed}
+
+
 def test_without_labels_no_rate_is_claimed() -> None:
     text = Outline(render_report(build_world(labels=False))).text
     assert "no labels were given, so how many of them are attacks is not known" in text
