@@ -131,7 +131,9 @@ def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
     words: dict[str, int] = defaultdict(lambda: len(words))
     theirs, ours = _sets(peers["actions"].to_list(), words), _sets(part["actions"].to_list(), words)
     matrix = _matrix(theirs, len(words))
-    starts, users = peers["start"].to_numpy(), peers["user"].to_list()
+    starts = peers["start"].to_numpy()
+    codes: dict[str | None, int] = {user: code for code, user in enumerate(peers["user"].unique(maintain_order=True))}
+    users = np.array([codes[user] for user in peers["user"]])
     verdicts = peers["verdict"].to_list()
     labelled = np.array([verdict is not None for verdict in verdicts])
     sizes = matrix.sum(axis=1)
@@ -144,7 +146,7 @@ def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
         similarity = shared / np.maximum(block.sum(axis=1)[:, None] + sizes[None, :] - shared, 1)
         similarity[starts[None, :] >= begins[offset:offset + _BLOCK, None]] = -1
         for line, item in zip(similarity, cases[offset:offset + _BLOCK], strict=True):
-            own = np.array([user is not None and user in item["users"] for user in users])
+            own = np.isin(users, [codes[user] for user in item["users"] if user in codes])
             rows += _resemblances(item["case_id"], line, own, labelled, verdicts)
     return rows
 

@@ -85,6 +85,7 @@ class ChatClient:
             timeout=settings.timeout_s,
             http_client=self._http.Client(transport=transport, follow_redirects=False, timeout=settings.timeout_s),
         )
+        self._schema = answer_schema(bounded=bool(settings.gguf))
         self._format, self._limit_name, self._temperature = 0, "max_tokens", True
 
     def parameters(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ class ChatClient:
         """
         started = time.monotonic()
         try:
-            response = self._client.chat.completions.with_raw_response.create(**self._request(messages))
+            response = self._client.chat.completions.with_raw_response.create(**self._arguments(messages))
             text = response.text
         except self._openai.APIStatusError as error:
             raise self._status_error(error) from None
@@ -129,12 +130,18 @@ class ChatClient:
         """Close all connections."""
         self._client.close()
 
+    def _arguments(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        # The schema is large and always the same: handed over as it is, the package need not walk through it for every call.
+        request = self._request(messages)
+        kept = {name: request.pop(name) for name in ("response_format",) if name in request}
+        return {**request, "extra_body": kept} if kept else request
+
     def _request(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.settings.model, "messages": messages, self._limit_name: self.settings.max_output_tokens}
         if self._temperature:
             request["temperature"] = 0
         if FORMATS[self._format] == "json_schema":
-            schema = {"name": "verdict", "strict": True, "schema": answer_schema(bounded=bool(self.settings.gguf))}
+            schema = {"name": "verdict", "strict": True, "schema": self._schema}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif FORMATS[self._format] == "json_object":
             request["response_format"] = {"type": "json_object"}

@@ -112,7 +112,9 @@ def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
         if costs[id(row)] <= room:
             room -= costs[id(row)]
             kept.append(row)
-    finished = _number(kept, max_tokens if len(kept) == len(shown) and not withheld else max_tokens - _CUT_TOKENS)
+    if len(kept) == len(shown) and not withheld:
+        return [row._replace(text=_finish(row, numbers)) for row in in_place]
+    finished = _number(kept, max_tokens - _CUT_TOKENS)
     lost = Counter(row.query_id for row in shown)
     lost.subtract(row.query_id for row in finished)
     parts = [f"{count} {query}" for query, count in sorted(lost.items()) if count > 0 and is_shown(query)]

@@ -117,13 +117,7 @@ def novelty_facts(of_cases: pl.DataFrame, matched: pl.DataFrame, past: pl.DataFr
     own = did.join(seen, on=keys, how="left").join(past.rename({"first": "own_first"}), on=[*keys, "predicate"], how="left").with_columns(
         pl.when(pl.col("seen") < pl.col("case_start")).then(
             pl.col("own_first").is_null() | (pl.col("own_first") >= pl.col("case_start"))).alias("new_for_actor"))
-    members = did.select("case_id", "user").unique()
-    kinds = did.select("case_id", "predicate", "cluster", "actor_kind", "case_start").unique()
-    others = (
-        kinds.select("case_id", "cluster", "actor_kind", "case_start").unique().join(past, on=["cluster", "actor_kind"], how="inner")
-        .filter(pl.col("first") < pl.col("case_start")).join(members, on=["case_id", "user"], how="anti")
-        .group_by("case_id", "predicate").agg(pl.len().cast(pl.Int64).alias("n_before"))
-    )
+    others = _others_before(did, past)
     n_peers = others.filter(pl.col("predicate") == "request").select("case_id", pl.col("n_before").alias("n_peers"))
     return (
         own.group_by("case_id", "predicate", maintain_order=True).agg(
@@ -132,4 +126,27 @@ def novelty_facts(of_cases: pl.DataFrame, matched: pl.DataFrame, past: pl.DataFr
         .with_columns(pl.col("n_peers").fill_null(0))
         .with_columns(pl.when(pl.col("n_peers") >= MIN_PEERS).then(pl.col("n_before").fill_null(0) == 0).alias("new_for_peers"))
         .select("case_id", "predicate", "new_for_actor", "new_for_peers", "n_peers", "event_ids")
+    )
+
+
+def _others_before(did: pl.DataFrame, past: pl.DataFrame) -> pl.DataFrame:
+    """Return per case and predicate how many identities of its kind, none of the case's own, had done it before: `n_before`.
+
+    Counted as: all that had done it, less those of the case. A join of every case with every peer would grow with both.
+    """
+    group = ["cluster", "actor_kind", "predicate"]
+    place = (pl.int_range(pl.len()).over(group) + 1).cast(pl.Int64).alias("n_all")
+    counted = past.sort("first").with_columns(place).select(*group, "first", "n_all")
+    kinds = did.select("case_id", "predicate", "cluster", "actor_kind", "case_start").unique()
+    asked = pl.concat([kinds, kinds.with_columns(pl.lit("request").alias("predicate"))]).unique()
+    everybody = asked.sort("case_start").join_asof(
+        counted, left_on="case_start", right_on="first", by=group, strategy="backward", allow_exact_matches=False,
+        check_sortedness=False)
+    people = did.select("case_id", "cluster", "actor_kind", "user", "case_start").unique()
+    own = people.join(past, on=["cluster", "actor_kind", "user"], how="inner").filter(pl.col("first") < pl.col("case_start"))
+    own = own.group_by("case_id", "predicate").agg(pl.len().cast(pl.Int64).alias("n_own"))
+    return (
+        everybody.group_by("case_id", "predicate").agg(pl.col("n_all").fill_null(0).sum())
+        .join(own, on=["case_id", "predicate"], how="left")
+        .select("case_id", "predicate", (pl.col("n_all") - pl.col("n_own").fill_null(0)).alias("n_before"))
     )

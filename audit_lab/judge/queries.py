@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -105,9 +106,14 @@ def actions(facts: Facts) -> list[Row]:
     return rows
 
 
+@lru_cache(maxsize=4096)
+def _group(action: str) -> str:
+    return action_group(action)
+
+
 def _action_priority(item: dict[str, Any], place: int) -> int:
     surprising = item["w"] >= 2 or item["outcome"] in ("denied", "unauthenticated")
-    dull = action_group(item["action"]) in ("leases", "events", "metrics", "discovery", "access_checks") and item["w"] == 0
+    dull = _group(item["action"]) in ("leases", "events", "metrics", "discovery", "access_checks") and item["w"] == 0
     # Within a class earlier actions are kept longer: the beginning tells where a case comes from.
     return (100 if item["w"] >= 3 else 150 if surprising else 600 if dull else 170 if place <= _FIRST else 300) + min(place, 99)
 
