@@ -10,7 +10,6 @@ import base64
 import hashlib
 import ipaddress
 import json
-from collections import Counter
 
 from audit_lab.simulate.identities import SAFE, Identities
 from audit_lab.simulate.recording import SEPARATOR
@@ -63,11 +62,6 @@ class TeamNames(dict[int, str]):
         self.identities, self.cluster, self.team = identities, cluster, team
         self.common = common
         self._where = (seed, cluster, team)
-        counts = Counter(identities.tokens.values())
-        self._positions: dict[str, int] = {}
-        for token, kind in identities.tokens.items():
-            self._positions[token] = sum(1 for other in self._positions if identities.tokens[other] == kind)
-        self._counts = counts
 
     def __missing__(self, number: int) -> str:
         slot = self.identities.slots[number]
@@ -91,7 +85,8 @@ class TeamNames(dict[int, str]):
 
     def _name(self, kind: str, token: str) -> str:
         words = WORDS.get(kind, WORDS[""])
-        index = (self.cluster * MAX_TEAMS + self.team) * self._counts[kind] + self._positions[token]
+        position, count = self.identities.positions[token]
+        index = (self.cluster * MAX_TEAMS + self.team) * count + position
         # Neighbouring numbers give distinct words; when the words run out, a number makes the name unique.
         turn, place = divmod(index, len(words))
         offset = int.from_bytes(digest(self._where[0], kind, size=4), "big")

@@ -51,10 +51,9 @@ def compile_templates(recording: Recording, templates: Iterable[Template], ident
     """Return template id -> compiled template. No text that was scrubbed anywhere is left in any of them."""
     chosen = list(templates)
     scrubber = Scrubber()
-    records = read_records(recording, sorted({row for template in chosen for row in template.rows}))
-    clean = {row: scrubber.record(record) for row, record in records.items()}
     writer = _Writer(identities)
-    rows = {row: writer.record(record) for row, record in clean.items()}
+    wanted = sorted({row for template in chosen for row in template.rows})
+    rows = {row: writer.record(scrubber.record(record)) for row, record in read_records(recording, wanted)}
     times = recording.index.select("time_us", "stage_us").to_numpy()
     compiled = {template.template_id: _compile(template, rows, times, identities) for template in chosen}
     return _seal(compiled, scrubber.removed)

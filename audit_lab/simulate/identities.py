@@ -36,6 +36,7 @@ _ADDRESS = r"(?<![\d.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d
 _ENCODED = r"(?<=%[0-9A-Fa-f][0-9A-Fa-f])"
 _POD_TAIL = rf"-(?:[{SAFE}]{{7,10}}-)?[{SAFE}]{{5}}(?![\w-])|-[{SAFE}]{{7,10}}(?![\w-])|-\d+(?:-[{SAFE}]{{5}})?(?![\w-])|-token-"
 _NAME = re.compile(r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$")
+_PERSON = re.compile(r"^[A-Za-z0-9][^\s\"'\\]{1,127}$")  # also roles and subjects of identity providers
 _PATH = re.compile(r"^(/api/[^/]+|/apis/[^/]+/[^/]+)(/watch)?(?:(/namespaces/)([^/]+))?(/[a-z]+)?(/.*)?$")
 _SUFFIX_OF = re.compile(rf"-(?:([{SAFE}]{{7,10}})-)?([{SAFE}]{{5}})$|-([{SAFE}]{{7,10}})$")
 _WORKLOADS = ("deployments", "statefulsets", "daemonsets", "cronjobs")
@@ -57,6 +58,9 @@ class Identities:
         self.slots: list[Slot] = []
         self._numbers: dict[Slot, int] = {}
         self.tokens = _find_tokens(index)
+        # token -> (its place among the names of its kind, how many there are)
+        of_kind = {kind: [token for token, other in self.tokens.items() if other == kind] for kind in set(self.tokens.values())}
+        self.positions = {token: (place, len(names)) for names in of_kind.values() for place, token in enumerate(names)}
         self._suffixes = _find_suffixes(index)
         self._pattern = re.compile(self._regex())
         self._split = lru_cache(1 << 18)(self._split_once)
@@ -162,7 +166,8 @@ def _find_tokens(index: pl.DataFrame) -> dict[str, str]:
     tokens: dict[str, str] = {}
     for kind, names in kinds.items():
         for name in sorted(set(names)):
-            if _NAME.match(name) and name not in _BUILTIN and not name.startswith("kube") and not _is_product(name, products):
+            is_name = (_PERSON if kind == "person" else _NAME).match(name)
+            if is_name and name not in _BUILTIN and not name.startswith("kube") and not _is_product(name, products):
                 tokens.setdefault(name, kind)
     return tokens
 

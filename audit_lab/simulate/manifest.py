@@ -101,6 +101,7 @@ def _span(library: Library, number: int, calendar: Calendar, tally: Tally) -> di
     used = [template for template in templates if tally.uses[template.template_id]]
     return {
         "name": library.span, "start": time_text(calendar.start_us(first)), "end": time_text(calendar.start_us(last + 1)),
+        "n_actors": len(library.benign),
         "n_distinct_templates": dict(sorted(Counter(template.kind for template in used).items())),
         "templates": [
             {

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,21 +93,17 @@ def read_recording(sources: str | Path | Sequence[str | Path], labels: str | Pat
     return Recording(files, tuple(digests), index, _incidents(_labels_path(paths, labels)), n_lines - index.height)
 
 
-def read_records(recording: Recording, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return the parsed records at the given rows of the index."""
-    wanted: dict[tuple[int, int], int] = {}
-    places = recording.index.select("file", "line")[list(rows)]
-    for row, (file, line) in zip(rows, places.iter_rows(), strict=True):
-        wanted[file, line] = row
-    records = {}
-    for number, file in enumerate(recording.files):
-        if not any(key[0] == number for key in wanted):
-            continue
-        for place, line in _lines(file):
-            wanted_row = wanted.get((number, place))
-            if wanted_row is not None:
-                records[wanted_row] = json.loads(line.decode("utf-8", "replace"))
-    return records
+def read_records(recording: Recording, rows: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row, parsed record) for the given rows of the index, in the order of the archives."""
+    chosen = list(rows)
+    places = recording.index.select("file", "line")[chosen].rows()
+    wanted: dict[int, dict[int, int]] = {}
+    for row, (file, line) in zip(chosen, places, strict=True):
+        wanted.setdefault(file, {})[line] = row
+    for file, rows_of_line in sorted(wanted.items()):
+        for place, line in _lines(recording.files[file]):
+            if place in rows_of_line:
+                yield rows_of_line[place], json.loads(line.decode("utf-8", "replace"))
 
 
 def _archives(path: Path) -> list[Path]:

@@ -101,7 +101,7 @@ class Renderer:
 
 
 def _moments(times: np.ndarray) -> list[str]:
-    texts: list[str] = np.char.add(np.datetime_as_string(times.view("M8[us]"), unit="us"), "Z").tolist()
+    texts: list[str] = np.datetime_as_string(times.view("M8[us]"), unit="us", timezone="UTC").tolist()
     return texts
 
 

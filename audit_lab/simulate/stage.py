@@ -6,7 +6,7 @@ actor and source keep more than the gap apart, so that each template is found ag
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from audit_lab.simulate.truth import Truth
 
 _TRIES = 40  # starts that are tried for an incident before it is given up
 _HOUR_US = DAY_US // 24
+_WORKED_BY = np.cumsum(WORKING_HOURS)[:-1].tolist()  # share of a day's work that is done by the end of each hour but the last
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Stage:
                 continue
             staged.sessions.append(session)
             staged.truth.append(self.truth.of_benign(session))
-        staged.truth.sort(key=lambda row: (row["start"], row["actor"], row["source_ip"]))
+        staged.truth.sort(key=lambda row: (row["start"], row["actor"], row["first_audit_id"]))
         return staged
 
     def _drawn(self, cluster: int, day: int, rng: np.random.Generator) -> list[tuple[Lane, int, Template]]:
@@ -208,8 +209,9 @@ def _actor(names: Names, filled: dict[int, str], lane: Lane) -> str:
 
 def _moment(rng: np.random.Generator, *, at_work: bool) -> int:
     """Return a time of day, microseconds: any time, or by working hours."""
-    hour = int(rng.choice(24, p=WORKING_HOURS)) if at_work else int(rng.integers(24))
-    return hour * _HOUR_US + int(rng.integers(_HOUR_US))
+    if not at_work:
+        return int(rng.random() * DAY_US)
+    return bisect(_WORKED_BY, rng.random()) * _HOUR_US + int(rng.random() * _HOUR_US)
 
 
 def _other_source(source: str, *key: str) -> str:

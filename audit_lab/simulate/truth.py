@@ -78,7 +78,7 @@ class Truth:
             "other_template_ids": sorted({part.template.template_id for part in parts} - {template_id}),
             "kind": kind, "incident_id": main.incident.incident_id if main.incident else None,
             "variant": main.incident.variant if main.incident else None, "span": self._span(main.day),
-            "cluster": cluster_name(main.cluster), "team": main.team, "actor": main.actor, "source_ip": main.source,
+            "cluster": cluster_name(main.cluster), "team": main.team, "actor": main.actor, "source_ip": main.source or None,
             "start": time_text(start_us), "end": time_text(end_us), "n_events": n_events, "first_audit_id": first, "last_audit_id": last,
         }
 

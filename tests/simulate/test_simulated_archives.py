@@ -188,6 +188,15 @@ def test_people_work_by_day_and_rest_at_weekends(simulated: Simulated) -> None:
     assert 0.25 < ((machines < 6) | (machines > 19)).mean() < 0.6
 
 
+def test_teams_deploy_on_two_days_of_the_week(simulated: Simulated) -> None:
+    templates = templates_of(simulated)
+    deploys = simulated.truth.filter(pl.col("template_id").is_in([template_id for template_id, template in templates.items() if template.deploys])
+                                     & (pl.col("kind") == "benign"))
+    by_weekday = dict(deploys.group_by(pl.col("start").dt.weekday()).len().iter_rows())
+    assert deploys.height > 100
+    assert by_weekday[2] + by_weekday[4] > 2 * (by_weekday[1] + by_weekday[3] + by_weekday[5]) * 2 / 3
+
+
 def test_truth_of_a_folder_without_simulation(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no simulation in"):
         read_truth(tmp_path)
