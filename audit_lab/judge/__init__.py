@@ -6,6 +6,7 @@
     run_judge        all three, with examples, routes and one repair
 """
 
+from audit_lab.judge.cache import read_calls
 from audit_lab.judge.compare import compare_summary, compare_verdicts, probe_model
 from audit_lab.judge.evidence import QUERIES, build_evidence
 from audit_lab.judge.grounding import verify_verdicts
@@ -13,10 +14,11 @@ from audit_lab.judge.judging import BASELINE, Judge, judge_cases, make_judge
 from audit_lab.judge.prompt import render_prompt
 from audit_lab.judge.replay import export_prompts, import_answers
 from audit_lab.judge.routing import route_cases
-from audit_lab.judge.run import CaseFiles, run_judge
+from audit_lab.judge.run import CaseFiles, examples_for, run_judge
 from audit_lab.judge.verdicts import JudgeTables
 
 __all__ = [
-    "BASELINE", "QUERIES", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary", "compare_verdicts", "export_prompts",
-    "import_answers", "judge_cases", "make_judge", "probe_model", "render_prompt", "route_cases", "run_judge", "verify_verdicts",
+    "BASELINE", "QUERIES", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary", "compare_verdicts", "examples_for",
+    "export_prompts", "import_answers", "judge_cases", "make_judge", "probe_model", "read_calls", "render_prompt", "route_cases",
+    "run_judge", "verify_verdicts",
 ]

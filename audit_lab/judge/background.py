@@ -52,7 +52,8 @@ def innocence(facts: Facts) -> list[Row]:
     rows: list[Row] = []
     for item in spans.iter_rows(named=True):
         case_id, before = item["case_id"], n_earlier.get(item["case_id"], 0)
-        if not item["users"]:
+        if not item["users"] or item["actor_kind"] in ("anonymous", "unauthenticated"):
+            # Everybody without credentials shares one name: its past is nobody's past.
             said = ["no identity: nothing is known of its past"]
         elif not before:
             said = ["no earlier session of this actor"]

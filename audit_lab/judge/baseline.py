@@ -4,7 +4,8 @@
 
 The fused score comes from the signals alone (signals/fusion.py says how) and never falls when a signal is added or grows
 stronger. So what a model is worth is what it adds to the signals. Grounds are the weightiest claims of the evidence pack,
-which are true by construction and cite their events; summary, checks and action are templates.
+which are true by construction and cite their events; summary, checks and action are templates. Verification adds the
+weightiest ground's sentence to the summary.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import polars as pl
 
 from audit_lab.judge.evidence import EVIDENCE_VERSION
 from audit_lab.judge.schema import N_GROUNDS, Answer, Claim, Ground
-from audit_lab.judge.sentences import english
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.predicates import PREDICATES
 
@@ -70,13 +70,12 @@ def judge_baseline(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl
 def _answer(score: float, floor: float, kinds: list[str], claims: list[dict[str, Any]]) -> Answer:
     grounds = choose_grounds(claims)
     n_rules = sum(kind in ("rule", "correlation") for kind in kinds)
-    weightiest = f" {english(grounds[0].claim.model_dump())}" if grounds else ""
     raised = f"; a rule's floor of {floor:.2f} stands" if floor > score else ""
     rules, others = _plural(n_rules, "rule hit"), _plural(len(kinds) - n_rules, "other signal")
     return Answer(
         score=score, grounds=grounds, checks=checks_for(grounds),
         action=next(action for line, action in _STEPS if max(score, floor) >= line),
-        summary=f"No language model was asked: {rules} and {others} give {score:.2f}{raised}.{weightiest}",
+        summary=f"No language model was asked: {rules} and {others} give {score:.2f}{raised}.",
     )
 
 

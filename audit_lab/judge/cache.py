@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from audit_lab import tables
 from audit_lab.errors import JudgeError
 from audit_lab.hashing import text_digest
 
@@ -102,3 +106,17 @@ class AnswerCache:
             if self._held is None:
                 self._held = {str(item.pop("key")): item for item in self._file.read() if "key" in item}
             return self._held
+
+
+def read_calls(folder: Path) -> pl.DataFrame:
+    """Return table egress as `calls.jsonl` of a folder has it: also the calls of runs that crashed or judged nothing."""
+    schema = tables.TABLES["egress"].schema
+    rows = []
+    for item in LineFile(folder / CALLS).read():
+        try:
+            rows.append({**{name: item.get(name) for name in schema}, "at": datetime.fromisoformat(item["at"])})
+        except (KeyError, TypeError, ValueError):
+            continue
+    needed = [name for name, column in tables.TABLES["egress"].columns.items() if not column.nullable]
+    whole = [row for row in rows if all(row[name] is not None for name in needed)]
+    return tables.check(pl.DataFrame(whole, schema=schema), "egress").unique("egress_id", maintain_order=True)

@@ -192,6 +192,8 @@ def verify_verdicts(
         if record["case_id"] in told:
             numbers = checker.numbers(record["case_id"], texts[record["case_id"]])
             record["summary_wrong"] = "; ".join(check_prose(record["summary"], numbers, record["raw_score"])) or None
+        if record["summary_by"] == "template":
+            record["summary"] = _with_weightiest(record["summary"], record["grounds"])
         held = [ground["holds"] for ground in record["grounds"]]
         record["grounded_share"] = sum(held) / len(held) if held else None
         needs_grounds = record["score"] is not None and record["score"] >= review_line
@@ -199,6 +201,12 @@ def verify_verdicts(
         record["omitted"] = omitted(innocent[record["case_id"]], record["summary"]) if needs_grounds else None
         record["usable"] = record["score"] is not None and enough
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
+
+
+def _with_weightiest(summary: str | None, grounds: list[dict[str, Any]]) -> str | None:
+    """Let a template's summary end with the sentence of the first ground that holds; checking twice changes nothing."""
+    sentence = next((ground["sentence"] for ground in grounds if ground["holds"]), None)
+    return summary if not summary or not sentence or summary.endswith(sentence) else f"{summary} {sentence}"
 
 
 def claimed_predicates(grounds: list[dict[str, Any]]) -> set[str]:

@@ -71,6 +71,9 @@ class ModelJudge:
         self._cache = AnswerCache(folder)
         self._calls = LineFile(folder / CALLS if folder else None)
         self._progress, self._ready = progress, ready
+        self.notes: list[str] = []
+        if self.price.too_old(datetime.now(UTC).date()):
+            self.notes.append(f"prices are those of {self.price.as_of}: give a newer table with judge.prices")
         self.show(examples)
 
     def show(self, examples: Examples) -> None:

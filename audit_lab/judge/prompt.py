@@ -156,14 +156,16 @@ def as_request(prompt: Prompt) -> dict[str, Any]:
     return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
 
 
-def render_prompt(evidence: pl.DataFrame) -> str:
+def render_prompt(evidence: pl.DataFrame, examples: Examples = ()) -> str:
     """Return exactly what a model would be shown of one case: every message of its prompt, each under its role.
 
     Parameters
     ----------
     evidence
         Rows of table evidence of one case.
+    examples
+        What `examples_for` chose, where there are labels.
     """
     case_ids = evidence["case_id"].unique(maintain_order=True).to_list()[:1]
-    prompts = build_prompts(case_ids, evidence, load_template())
+    prompts = build_prompts(case_ids, evidence, load_template(), examples)
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages)

@@ -12,6 +12,7 @@ from audit_lab.judge.evidence import QUERIES, build_evidence
 from audit_lab.judge.examples import choose_examples, labelled_examples
 from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, judge_cases
+from audit_lab.judge.prompt import Examples
 from audit_lab.judge.queries import Query
 from audit_lab.judge.routing import route_cases
 from audit_lab.profile import JudgeSettings
@@ -58,7 +59,7 @@ def run_judge(
         candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
         queries=queries)
     if hasattr(judge, "show"):
-        judge.show(_examples(candidates, sessions, session_events, events, signals, stories, labels, chosen.examples))
+        judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories))
     if hasattr(judge, "route"):
         judge.route(route_cases(candidates, session_events, events, chosen))
     check = partial(
@@ -67,10 +68,20 @@ def run_judge(
     return CaseFiles(evidence, made.verdicts, made.egress)
 
 
-def _examples(
+def examples_for(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
-    stories: pl.DataFrame | None, labels: pl.DataFrame | None, count: int,
-) -> Any:
-    if labels is None or labels.is_empty() or not count:
+    labels: pl.DataFrame | None, settings: JudgeSettings, stories: pl.DataFrame | None = None,
+) -> Examples:
+    """Return the labelled cases of earlier time that stand before each case's question: part of what a model sees.
+
+    Parameters
+    ----------
+    candidates, sessions, session_events, events, signals, labels, stories
+        Tables of those names.
+    settings
+        `examples`: most per case.
+    """
+    if labels is None or labels.is_empty() or not settings.examples:
         return ()
-    return choose_examples(candidates, sessions, labelled_examples(labels, sessions, session_events, events, signals), count, stories)
+    pool = labelled_examples(labels, sessions, session_events, events, signals)
+    return choose_examples(candidates, sessions, pool, settings.examples, stories)
