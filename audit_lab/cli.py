@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -19,6 +19,7 @@ from audit_lab.cli_show import bars, emit, ingest_with_bars, print_case, print_s
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json, visible, write
+from audit_lab.profile import load_profile
 
 app = typer.Typer(
     name="audit-lab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -28,14 +29,22 @@ profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
 
-_LAB, _PROFILE = Path("lab"), "default"
+# The base of typer's complaints about words and options; typer exports only some of its children.
+_USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+_LAB, _PROFILE = Path("lab"), None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"audit-lab {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        out.print(f"audit-lab {__version__}")
-        raise typer.Exit
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Take the options that stand before any word."""
 
 
 @app.command()
@@ -69,7 +78,10 @@ def ingest(
     out.print(f"{account['n_events'].sum():,} events from {account.height} archives in lab '{lab}'; every record is accounted for")
     if account["n_quarantined"].sum():
         out.print(f"{account['n_quarantined'].sum():,} records were not understood: audit-lab sql 'SELECT * FROM quarantine'")
-    if refused:
+    if refused or account["n_events"].sum() == 0:
+        if not refused:
+            hint = "audit-lab sql 'SELECT * FROM quarantine' says why"
+            err.print(f"[red]error:[/] not one record is an audit event (hint: {hint})", soft_wrap=True)
         raise typer.Exit(2)
 
 
@@ -148,7 +160,7 @@ def simulate(
 
 @app.command()
 def evaluate(
-    incidents: Annotated[Path, typer.Option(help="Incident file, JSON lines.")],
+    incidents: Annotated[Path | None, typer.Option(help="Incident file, JSON lines; when not given, the last one.")] = None,
     lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
 ) -> None:
     """Compare what was flagged with labelled incidents: rates with intervals, per session and per incident."""
@@ -291,13 +303,13 @@ def show(
 @profiles.command("show")
 def profile_show(profile: ProfileOption = _PROFILE) -> None:
     """Print every setting with its value."""
-    sys.stdout.write(Lab(profile=profile).profile.model_dump_json(indent=2) + "\n")
+    sys.stdout.write(load_profile(profile).model_dump_json(indent=2) + "\n")
 
 
 @profiles.command("check")
 def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.")]) -> None:
     """Say whether a profile is fine."""
-    checked = Lab(profile=profile).profile
+    checked = load_profile(profile)
     out.print(f"profile '{checked.name}' is fine ({checked.digest[:16]})")
 
 
@@ -307,7 +319,13 @@ def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.
 def main() -> None:
     """Run the command line; every expected error is one line on stderr and exit code 1 or 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except _USAGE_ERROR as error:
+        if "NoArgs" in type(error).__name__:  # called without a word: the message is the help page
+            error.show()
+        else:
+            err.print(f"[red]error:[/] {escape(visible(error.format_message()))} (hint: audit-lab --help)", soft_wrap=True)
+        raise SystemExit(2) from None
     except AuditLabError as error:
         err.print(f"[red]error:[/] {escape(visible(str(error)))}", soft_wrap=True)
         raise SystemExit(error.exit_code) from None

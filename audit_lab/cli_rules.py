@@ -19,7 +19,7 @@ rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on t
 
 
 @rules_app.command("check")
-def check(lab: LabOption = Path("lab"), profile: ProfileOption = "default", as_json: JsonOption = False) -> None:
+def check(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
     """Say per rule whether it is evaluable or blind on these data and why, its hits, sessions, runtime, and who it fires on."""
     found = Lab(lab, profile).check_rules()
     columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "why"]
@@ -27,7 +27,7 @@ def check(lab: LabOption = Path("lab"), profile: ProfileOption = "default", as_j
 
 
 @rules_app.command("coverage")
-def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = "default", as_json: JsonOption = False) -> None:
+def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
     """Print the matrix of known behaviours and the rules that cover them; with a lab, which of them are blind on its data."""
     found = Lab(lab, profile).rule_coverage()
     emit(found, as_json)
@@ -39,7 +39,7 @@ def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = "default", a
 @rules_app.command("tune")
 def tune(
     until: Annotated[str, typer.Option(help="Only sessions and labels before this time count, e.g. 2026-11-23T05:45:00 (UTC).")],
-    lab: LabOption = Path("lab"), profile: ProfileOption = "default",
+    lab: LabOption = Path("lab"), profile: ProfileOption = None,
     to: Annotated[Path | None, typer.Option("--out", help="TOML file for the proposals; owner and reason are yours to fill in.")] = None,
     as_json: JsonOption = False,
 ) -> None:

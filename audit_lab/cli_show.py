@@ -16,6 +16,8 @@ from rich.table import Table
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json, visible
 
+EVENTS_SHOWN = 50
+
 
 def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool:
     """Ingest with a progress bar; print what was refused and return whether anything was."""
@@ -115,8 +117,17 @@ def print_case(found: dict[str, Any]) -> None:
             out.print(f"  {mark} {escape((ground['sentence'] or '') + wrong)}", soft_wrap=True)
         for check in verdict["checks"]:
             out.print(f"  □ {escape(check)}", soft_wrap=True)
-    columns = ["time", "verb", "resource", "subresource", "namespace", "name", "status", "source_ip", "user_agent", "event_id"]
     out.print()
-    print_frame(found["events"].select(columns).head(50))
-    if found["events"].height > 50:
-        out.print(f"… and {found['events'].height - 50:,} more events")
+    for event in found["events"].head(EVENTS_SHOWN).iter_rows(named=True):
+        out.print(escape(visible(_event_line(event))), soft_wrap=True)
+    if found["events"].height > EVENTS_SHOWN:
+        out.print(f"… and {found['events'].height - EVENTS_SHOWN:,} more events")
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    """Return an event as one line: time, what, where, how it ended, and its id."""
+    target = "/".join(part for part in (event["resource"], event["subresource"]) if part) or event["uri"] or ""
+    place = "/".join(part for part in (event["namespace"], event["name"]) if part)
+    ended = "" if event["status"] is None else f" {event['status']}"
+    command = f" «{event['commands'][0][:60]}»" if event["commands"] and event["subresource"] in ("exec", "attach", "proxy") else ""
+    return f"  {event['time']:%H:%M:%S} {event['verb']} {target[:60]} {place}{ended}{command}  {event['event_id'][:13]}"

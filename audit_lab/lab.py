@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ class Lab:
     root
         The lab's folder; made by the first ingest.
     profile
-        Settings: a name ('default', 'sample'), a TOML file, or a Profile.
+        Settings: a name ('default', 'sample'), a TOML file, or a Profile. When none is given: those of the lab's last run, or 'default'.
 
     Every table of DESIGN is an attribute and gives a Polars LazyFrame: `lab.events`, `lab.sessions`, …
 
@@ -53,7 +54,10 @@ class Lab:
 
     def __init__(self, root: str | Path = "lab", profile: str | Path | Profile | None = None) -> None:
         self.store = Store(root)
-        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
+        if profile is None and self.store.remembered("profile") is not None:
+            self.profile = Profile.model_validate(self.store.remembered("profile"))
+        else:
+            self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {self.store.rows(name):,}" for name in ("events", "sessions", "candidates", "verdicts"))
@@ -198,6 +202,8 @@ class Lab:
         # Drawing packages take seconds to import: only a report pays for them.
         from audit_lab.govern import ReportInput, write_report  # noqa: PLC0415
 
+        if period is not None and not re.fullmatch(r"[\w.-]{1,40}", period):
+            raise InputError(f"'{period}' is no period", "letters, digits, '.', '_' and '-', e.g. 2026-11")
         self._need("verdicts")
         evaluation = self.evaluate() if self.store.rows("incidents") else None
         events = self.store.read("events")

@@ -22,7 +22,7 @@ from audit_lab.errors import InputError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, make_judge, run_judge
 from audit_lab.profile import Profile
-from audit_lab.sessions import build_sessions, build_stories, link_sessions, session_features
+from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
     ROUTINE,
     Detector,
@@ -36,7 +36,7 @@ from audit_lab.signals import (
 )
 from audit_lab.store import Store
 
-STAGES = ("sessions", "stories", "signals", "candidates", "verdicts")
+STAGES = ("sessions", "signals", "candidates", "verdicts")
 DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
 """Names of the built-in detectors; `run(detectors=[*DEFAULT_DETECTORS, mine])` adds a function of your own."""
 
@@ -100,6 +100,8 @@ def run_stages(run: Run, *, until: str | None = None, force: bool = False) -> Ru
     if run.store.rows("events") == 0:
         raise InputError(f"lab '{run.store.root}' holds no events", "audit-lab ingest PATH")
     with run.store.writing():
+        # Whoever opens the lab later without a profile gets the one its tables were made with.
+        run.store.remember("profile", run.profile.model_dump(mode="json"))
         for stage in PIPELINE:
             inputs = _fingerprint(run, stage)
             if force or any(run.store.inputs(name) != inputs for name in stage.makes):
@@ -125,13 +127,12 @@ def stale_stages(run: Run) -> list[str]:
 
 def _sessions(run: Run) -> dict[str, pl.DataFrame]:
     made = build_sessions(run.table("events"), run.profile)
-    return {"sessions": made.sessions, "session_events": made.session_events}
-
-
-def _stories(run: Run) -> dict[str, pl.DataFrame]:
-    settings = run.profile.sessions
-    links = link_sessions(run.table("events"), run.table("sessions"), run.table("session_events"), near_s=settings.gap_s)
-    return {"links": links, "stories": build_stories(links, run.table("sessions"))}
+    run.tick("sessions", 1, 2)
+    links = link_sessions(run.table("events"), made.sessions, made.session_events, near_s=run.profile.sessions.gap_s)
+    return {
+        "sessions": tables.conform(add_links(made.sessions, links), "sessions"), "session_events": made.session_events, "links": links,
+        "stories": build_stories(links, made.sessions),
+    }
 
 
 def _signals(run: Run) -> dict[str, pl.DataFrame]:
@@ -212,8 +213,7 @@ def answers_folder(store: Store) -> Path:
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("sessions", ("events",), ("sessions", "session_events"), ("sessions",), _sessions),
-    Stage("stories", ("events", "sessions", "session_events"), ("links", "stories"), ("sessions",), _stories),
+    Stage("sessions", ("events",), ("sessions", "session_events", "links", "stories"), ("sessions",), _sessions),
     Stage("signals", ("events", "sessions"), ("signals", "embeddings", "exceptions"), ("signals",), _signals),
     Stage("candidates", ("sessions", "stories", "signals"), ("candidates", "scores"), ("signals",), _candidates),
     Stage("verdicts", ("events", "sessions", "links", "signals", "candidates"), ("evidence", "verdicts", "egress"), ("judge",), _verdicts),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from audit_lab.errors import ProfileError
 from audit_lab.hashing import text_digest
@@ -48,11 +48,17 @@ class SignalSettings(_Section):
     rules: list[str] = Field(default_factory=list, description="further folders of Sigma rules, after the built-in pack")
     exceptions: list[str] = Field(default_factory=list, description="TOML files of noise rules, beside the built-in ones: docs/rules.md")
     model: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model by name or path")
+    static_above: int = Field(3000, ge=0, description="distinct summaries above which a static model distilled from it does the bulk")
+    full_share: float = Field(0.0125, ge=0, le=1, description="share of sessions, furthest from their past, for the full model even then")
     neighbours: int = Field(10, ge=1, description="k of the nearest-neighbour distance")
     min_peers: int = Field(20, ge=2, description="smaller peer groups are pooled with the rest of their kind's family")
     budget_cases: int = Field(40, ge=1, description="cases a day that people and models can look at")
     exploration_share: float = Field(0.1, ge=0, le=0.5, description="share of the budget drawn at random from the rest")
     seed: int = Field(7, description="seed of everything drawn at random")
+
+
+# A change window: days, and a time of day in UTC that may run past midnight.
+WINDOW = r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))? ([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
 class EndpointSettings(_Section):
@@ -89,6 +95,9 @@ class JudgeSettings(_Section):
     cloud_below: float = Field(0.5, ge=0, le=1, description="only cases with a lower fused score may go to the cloud")
     unsure: tuple[float, float] = Field((0.35, 0.65), description="scores of the first model between which the large one is asked")
     disagree: float = Field(0.4, ge=0, le=1, description="difference between model and signals from which the large one is asked")
+    change_windows: list[Annotated[str, StringConstraints(pattern=WINDOW)]] = Field(
+        default_factory=list, description="when changes are expected, UTC, e.g. 'mon-fri 08:00-18:00': said in a case's evidence"
+    )
     repeats: int = Field(1, ge=1, le=9, description="times each question is asked; the middle score counts, the spread is kept")
     repair: bool = Field(True, description="ask once more where grounds do not hold")
     examples: int = Field(4, ge=0, le=12, description="labelled cases of earlier time shown before the question, where there are any")

@@ -95,6 +95,10 @@ class Store:
         entry = self.manifest()["tables"].get(name, {"files": []})
         return sum(int(item["rows"]) for item in entry["files"])
 
+    def remembered(self, name: str) -> Any:
+        """Return a fact that `remember` kept in the manifest, or None."""
+        return self.manifest().get("facts", {}).get(name)
+
     # ---- writing -----------------------------------------------------------------------------------------
 
     @contextmanager
@@ -151,6 +155,13 @@ class Store:
         manifest = self.manifest()
         manifest["tables"].update(entries)
         self._commit(manifest)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact (JSON) in the manifest."""
+        manifest = self.manifest()
+        if manifest.get("facts", {}).get(name) != value:
+            manifest["facts"] = {**manifest.get("facts", {}), name: value}
+            self._commit(manifest)
 
     def _commit(self, manifest: dict[str, Any]) -> None:
         path = self.root / "manifest.json"

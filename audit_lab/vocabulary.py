@@ -77,6 +77,7 @@ _WRITES = re.compile(r"^(create|update|patch|delete|delete-all|bind|approve|mint
 
 # Plain English of rendered sentences. Add what a sentence needs; never a word that comes from data.
 ENGLISH = frozenset("""
+linked taken minted impersonation continued issued entered
 a about above abroad abuse access according account accounts acted action actions active activity actor actors add added after again
 against age agent all allow allowed alone already also although always among amount an and anonymous another answer any anything are as
 ask asked asks at attempt attempted attempts bad be became because been before began begin behind below benign between body both browser

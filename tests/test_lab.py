@@ -54,7 +54,7 @@ def test_every_table_is_a_lazy_frame_of_the_contract(lab: Lab) -> None:
 
 
 def test_only_what_changed_runs_again(lab: Lab) -> None:
-    assert lab.run(detectors=["rules"]).made == ["sessions", "stories", "signals", "candidates", "verdicts"]
+    assert lab.run(detectors=["rules"]).made == ["sessions", "signals", "candidates", "verdicts"]
     assert lab.run(detectors=["rules"]).made == []
     assert "signals" in lab.run(detectors=["rules", many_secrets]).made
     other = Lab(lab.store.root, lab.profile.model_copy(update={"judge": lab.profile.judge.model_copy(update={"evidence_tokens": 300})}))

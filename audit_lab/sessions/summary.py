@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from audit_lab.classes import ACTOR_KINDS, CLIENT_FAMILIES, SOURCE_CLASSES, impersonation_class
+from audit_lab.classes import ACTOR_KINDS, CLIENT_FAMILIES, SOURCE_CLASSES, impersonation_class, map_distinct
+from audit_lab.hashing import text_digest
 from audit_lab.vocabulary import ENGLISH, Pseudonyms, action_weight, bucket
 
 MAX_TOKENS = 160
+LINK_TOKENS = 24  # kept free for what links it to other sessions: known only when all sessions are
 MAX_ACTIONS = 14  # more make a text that nobody compares
+# These say that a user was somewhere else too, or that controllers did their work: they join no story.
+WEAK_LINKS = ("new_source", "new_client", "follow_up")
 # Words of ENGLISH that the tokenizer of all-MiniLM-L6-v2 (BERT's vocabulary) splits finer than one piece per four letters.
 _SPLIT_FINER = frozenset({"escalate", "kubernetes", "outliers", "webhook"})
 
@@ -57,7 +61,7 @@ def summarize(session: dict[str, Any], actions: Sequence[Action]) -> str:
     before, after = f"{_who(session)}. {_context(session)}", f" {_reach(session)}"
     known = bool(session.get("is_known_user"))
     phrases = [_phrase(action, known) for action in actions]
-    budget = MAX_TOKENS - 2 - count_tokens(before) - count_tokens(after) - count_tokens("Did: . and 31-100 other actions.")
+    budget = MAX_TOKENS - 2 - count_tokens(before) - count_tokens(after) - count_tokens("Did: . and 31-100 other actions.") - LINK_TOKENS
     chosen: list[int] = []
     for place in sorted(range(len(actions)), key=lambda index: (-_weight(actions[index]), index)):
         cost = count_tokens(phrases[place]) + 1
@@ -69,6 +73,38 @@ def summarize(session: dict[str, Any], actions: Sequence[Action]) -> str:
     rest = f" and {bucket(left)} other action{'s' if left > 1 else ''}" if left else ""
     did = f"Did: {shown}{rest}." if actions else "Did: nothing."
     return " ".join(f"{before}{did}{after}".split())
+
+
+def add_links(sessions: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """Return table sessions whose summaries also say what links them to other sessions; digests follow.
+
+    Only links that join sessions to stories are named, strongest first, as far as the 160 word pieces last.
+    """
+    strong = links.filter(~pl.col("kind").is_in(WEAK_LINKS))
+    ends = pl.concat([
+        strong.select(session_id="from_session", kind="kind", score="score", way=pl.lit("later")),
+        strong.select(session_id="to_session", kind="kind", score="score", way=pl.lit("earlier")),
+    ])
+    named = (
+        ends.group_by("session_id", "way", "kind").agg(pl.col("score").max())
+        .sort("session_id", "score", "way", "kind", descending=[False, True, True, False])
+        .group_by("session_id", maintain_order=True).agg(said=pl.struct("way", "kind"))
+    )
+    rows = sessions.join(named, on="session_id", how="left", maintain_order="left")
+    texts = [
+        _with_links(text, [(link["way"], link["kind"]) for link in said or []]) for text, said in rows.select("summary", "said").iter_rows()
+    ]
+    told = pl.Series("summary", texts, dtype=pl.String)
+    return sessions.with_columns(told, map_distinct(told, text_digest, pl.String).alias("summary_digest"))
+
+
+def _with_links(text: str, links: list[tuple[str, str]]) -> str:
+    for way, kind in links:
+        longer = f"{text} Linked to {'a later' if way == 'later' else 'an earlier'} session: {kind.replace('_', ' ')}."
+        if count_tokens(longer) > MAX_TOKENS - 2:
+            break
+        text = longer
+    return text
 
 
 def count_tokens(text: str) -> int:
