@@ -6,7 +6,8 @@ What speaks for innocence stands here: a judge that is only shown suspicion find
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ AFTER = timedelta(minutes=10)
 # Similarity below this is no resemblance worth a line.
 MIN_SIMILARITY = 0.3
 _BLOCK = 128
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _spans(facts: Facts) -> pl.DataFrame:
@@ -48,7 +50,7 @@ def innocence(facts: Facts) -> list[Row]:
         case: set(done) for case, done in
         earlier.group_by("case_id").agg(pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique()).iter_rows()
     }
-    owned = _known_namespaces(facts)
+    owned, shares = _known_namespaces(facts), {case: (own, n) for case, own, n in facts.writes.iter_rows()}
     rows: list[Row] = []
     for item in spans.iter_rows(named=True):
         case_id, before = item["case_id"], n_earlier.get(item["case_id"], 0)
@@ -60,14 +62,43 @@ def innocence(facts: Facts) -> list[Row]:
         else:
             usual = len([action for action in item["actions"] if action in routine[case_id]])
             said = [f"{usual} of {len(item['actions'])} actions done by this actor before, in {before} earlier sessions"]
-        if case_id in owned:
+        if case_id in owned and item["users"]:
             said.append(f"worked before in {owned[case_id][0]} of its {owned[case_id][1]} namespaces")
+        if case_id in shares:
+            said.append(f"made {shares[case_id][0]} of the {shares[case_id][1]} earlier writes there")
+        if facts.windows and in_window(item["case_start"], facts.windows):
+            said.append("within a change window")
         if not item["n_writes"]:
             said.append("reads only, nothing changed")
         if not item["n_denied"] + item["n_unauthenticated"]:
             said.append("nothing denied")
         rows.append(Row(case_id, "innocence", 900, 60, "innocence: " + "; ".join(said)))
     return rows
+
+
+def in_window(moment: datetime, windows: Sequence[str]) -> bool:
+    """Tell whether a time (UTC) lies in a change window, 'mon-fri 08:00-18:00'; one that ends before it starts runs past midnight.
+
+    >>> in_window(datetime(2026, 3, 2, 9), ["mon-fri 08:00-18:00"]), in_window(datetime(2026, 3, 3, 1), ["mon 22:00-02:00"])
+    (True, True)
+    """
+    minute = moment.hour * 60 + moment.minute
+    for window in windows:
+        days, _, span = window.partition(" ")
+        first, _, last = days.partition("-")
+        opens, closes = (int(part[:2]) * 60 + int(part[3:]) for part in span.split("-"))
+        named = _days_between(first, last or first)
+        today, yesterday = _DAYS[moment.weekday()] in named, _DAYS[moment.weekday() - 1] in named
+        if opens <= closes and today and opens <= minute < closes:
+            return True
+        if opens > closes and ((today and minute >= opens) or (yesterday and minute < closes)):
+            return True
+    return False
+
+
+def _days_between(first: str, last: str) -> set[str]:
+    place, end = _DAYS.index(first), _DAYS.index(last)
+    return {_DAYS[day % 7] for day in range(place, end + 1 if end >= place else end + 8)}
 
 
 def _known_namespaces(facts: Facts) -> dict[str, tuple[int, int]]:

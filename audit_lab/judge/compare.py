@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from audit_lab import tables
 from audit_lab.hashing import short_id
 from audit_lab.judge.cache import LineFile
+from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 
 PROBES_FILE = "probes.jsonl"
@@ -116,7 +117,7 @@ def _bill(verdicts: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def probe_model(judge: ModelJudge, folder: Path | None = None) -> pl.DataFrame:
+def probe_model(judge: ModelJudge | LocalJudge, folder: Path | None = None) -> pl.DataFrame:
     """Ask a model the fixed probes afresh and compare with the first time it was asked.
 
     Parameters
@@ -141,7 +142,7 @@ def probe_model(judge: ModelJudge, folder: Path | None = None) -> pl.DataFrame:
         "case_id": list(names), "rank": range(1, len(names) + 1), "session_ids": [[] for _ in names], "score": 0.0, "floor": None,
         "selected_by": "probe", "sampling_probability": 1.0, "why": "probe",
     }), "candidates")
-    fresh = ModelJudge(judge.settings)
+    fresh = LocalJudge(judge.settings) if judge.settings.gguf else ModelJudge(judge.settings)
     try:
         verdicts = fresh(candidates, evidence, tables.empty("signals")).verdicts
     finally:

@@ -21,7 +21,7 @@ from audit_lab.judge.rows import Row, claim_text, count_tokens, handles_text, is
 from audit_lab.vocabulary import Pseudonyms, action_token
 
 # Changes whenever the queries or their words change: part of what identifies a verdict.
-EVIDENCE_VERSION = "1"
+EVIDENCE_VERSION = "2"
 QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *BACKGROUND_QUERIES)
 # Room for the last line, which says what was cut, and for a row's number and line break.
 _CUT_TOKENS, _ROW_TOKENS = 45, 4
@@ -30,7 +30,7 @@ _CUT_TOKENS, _ROW_TOKENS = 45, 4
 def build_evidence(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
     *, max_tokens: int = 900, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None,
-    queries: Sequence[Query] = QUERIES,
+    windows: Sequence[str] = (), queries: Sequence[Query] = QUERIES,
 ) -> pl.DataFrame:
     """Return the evidence pack of every candidate.
 
@@ -42,6 +42,8 @@ def build_evidence(
         Upper bound of a pack, in tokens counted conservatively (`count_tokens`).
     links, labels
         Tables of those names, where they exist; labels of sessions that began before a case may be shown with it.
+    windows
+        Change windows of the profile, e.g. 'mon-fri 08:00-18:00', UTC.
     queries
         Functions `Facts -> list[Row]`; a row whose text is not closed is withheld, and the pack says so.
 
@@ -54,7 +56,7 @@ def build_evidence(
     tables.check(signals, "signals")
     if candidates.is_empty():
         return tables.empty("evidence")
-    facts = gather_facts(candidates, sessions, session_events, events, signals, links=links, labels=labels)
+    facts = gather_facts(candidates, sessions, session_events, events, signals, links=links, labels=labels, windows=windows)
     per_case: dict[str, list[Row]] = defaultdict(list)
     for query in queries:
         for row in query(facts):
@@ -65,7 +67,7 @@ def build_evidence(
 
 def gather_facts(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
-    *, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None,
+    *, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None, windows: Sequence[str] = (),
 ) -> Facts:
     """Return the frames that evidence queries read, computed once for all cases."""
     columns = sorted({*fact.NEEDED, *action_columns(events)})
@@ -80,6 +82,7 @@ def gather_facts(
         candidates, sessions, fact.case_sessions(candidates), inside, matched, fact.count_facts(matched),
         fact.novelty_facts(inside, matched, fact.history(events, seen)), fact.reach_facts(inside, matched), signals,
         tables.empty("links") if links is None else links, said, names,
+        fact.earlier_writes(inside, events), tuple(windows),
     )
 
 

@@ -150,3 +150,31 @@ def _others_before(did: pl.DataFrame, past: pl.DataFrame) -> pl.DataFrame:
         .join(own, on=["case_id", "predicate"], how="left")
         .select("case_id", "predicate", (pl.col("n_all") - pl.col("n_own").fill_null(0)).alias("n_before"))
     )
+
+
+def earlier_writes(of_cases: pl.DataFrame, events: Frame) -> pl.DataFrame:
+    """Return how many of the earlier writes in a case's namespaces its identities had made: `case_id`, `n_own`, `n_all`.
+
+    People and service accounts count, controllers and nodes do not: they carry out what others asked for.
+    """
+    keys = ["cluster", "namespace"]
+    writing = pl.col("verb").is_in(["create", "update", "patch", "delete", "deletecollection"]) & pl.col("subresource").is_null()
+    by_people = pl.col("actor_kind").is_in(["human", "service_account"])
+    narrow = events.lazy().filter(writing & by_people).select(*keys, "user", "time").drop_nulls(["namespace", "user"])
+    writes = narrow.sort("time").collect()
+    starts = of_cases.group_by("case_id").agg(pl.col("time").min().alias("case_start"))
+    asked = of_cases.drop_nulls("namespace").select("case_id", *keys).unique().join(starts, on="case_id")
+    people = of_cases.drop_nulls("user").select("case_id", "cluster", "user").unique().join(asked, on=["case_id", "cluster"])
+    every = _counted(asked, writes, keys).group_by("case_id").agg(pl.col("n").sum().alias("n_all"))
+    own = _counted(people, writes, [*keys, "user"]).group_by("case_id").agg(pl.col("n").sum().alias("n_own"))
+    joined = every.filter(pl.col("n_all") > 0).join(own, on="case_id", how="left").sort("case_id")
+    return joined.select("case_id", pl.col("n_own").fill_null(0), "n_all")
+
+
+def _counted(asked: pl.DataFrame, rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Add `n`: how many `rows` with the same `by` came before `case_start`."""
+    place = (pl.int_range(pl.len()).over(by) + 1).cast(pl.Int64).alias("n")
+    return asked.sort("case_start").join_asof(
+        rows.with_columns(place).select(*by, "time", "n"), left_on="case_start", right_on="time", by=by, strategy="backward",
+        allow_exact_matches=False, check_sortedness=False,
+    ).with_columns(pl.col("n").fill_null(0))

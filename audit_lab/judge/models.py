@@ -150,7 +150,12 @@ class ModelJudge:
             self._ready()
         turns = Turns(budget, len(questions), self.settings.calls_per_minute, self._progress)
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            found = list(pool.map(lambda question: self._answer(question[0], question[1], turns), questions))
+            try:
+                found = list(pool.map(lambda question: self._answer(question[0], question[1], turns), questions))
+            except BaseException:
+                # Interrupted: what waits is not asked any more, what is under way is kept when it comes.
+                turns.stopped = "not tried: the run was interrupted"
+                raise
         answers: dict[str, list[Answered]] = {}
         for (prompt, _), answered in zip(questions, found, strict=True):
             answers.setdefault(prompt.sha256, []).append(answered)

@@ -40,6 +40,8 @@ class Facts(NamedTuple):
     links: pl.DataFrame
     labels: pl.DataFrame
     names: dict[str, Pseudonyms]
+    writes: pl.DataFrame
+    windows: tuple[str, ...] = ()
 
 
 def who(facts: Facts) -> list[Row]:

@@ -57,7 +57,7 @@ def run_judge(
     chosen = settings or JudgeSettings()
     evidence = build_evidence(
         candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
-        queries=queries)
+        windows=chosen.change_windows, queries=queries)
     if hasattr(judge, "show"):
         judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories))
     if hasattr(judge, "route"):

@@ -271,3 +271,69 @@ def test_the_account_of_a_call_names_the_bytes_that_were_sent(house):
         made = run(house, settings(endpoint.url))
         sent = [int(headers["content-length"]) for headers in endpoint.headers]
     assert made.egress["bytes_sent"].to_list() == sent
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from tests.faults.test_judge_routes import many
+from audit_lab.judge import build_evidence, judge_cases, make_judge
+from audit_lab.profile import JudgeSettings
+tale = many()
+judge = make_judge(JudgeSettings(judge="openai", base_url=sys.argv[1], model="m", concurrency=1), Path(sys.argv[2]))
+judge_cases(tale.candidates, build_evidence(*tale), tale.signals, judge)
+"""
+
+
+def many(n: int = 8):
+    """Cases that differ in what they hold."""
+    rows = events_of_story()
+    for number in range(n):
+        rows += [event(9000 + number * 5, f"eve-{number}", "get", "secrets", namespace="team-1", name=f"x-{part}") for part in range(number + 1)]
+    return story(rows, tuple(f"eve-{number}" for number in range(n)))
+
+
+def test_a_killed_run_loses_no_answer_and_the_next_pays_for_none_twice(tmp_path):
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    def slow(handler, _):
+        time.sleep(0.15)
+        handler.send(body=completion(said(0.1)))
+
+    with serving(slow) as endpoint:
+        root = Path(__file__).parent.parent.parent
+        process = subprocess.Popen([sys.executable, "-c", RUNNER, endpoint.url, str(tmp_path)], cwd=root, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while endpoint.requests < 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        before = endpoint.requests
+        kept = (tmp_path / "answers.jsonl").read_text().count("\n")
+        assert 3 <= kept <= before <= kept + 1
+        tale = many()
+        judge = make_judge(JudgeSettings(judge="openai", base_url=endpoint.url, model="m"), tmp_path)
+        made = judge_cases(tale.candidates, build_evidence(*tale), tale.signals, judge)
+        assert endpoint.requests - before == 8 - kept
+    assert made.verdicts["score"].null_count() == 0
+    assert made.verdicts["cached"].sum() == kept
+
+
+def test_the_calls_of_a_run_that_judged_nothing_are_on_record(house, tmp_path):
+    from audit_lab.judge import read_calls
+
+    judge = make_judge(settings(f"http://127.0.0.1:{free_port()}/v1"), tmp_path)
+    with pytest.raises(JudgeError):
+        judge_cases(house.candidates, build_evidence(*house), house.signals, judge)
+    calls = read_calls(tmp_path)
+    assert calls["outcome"].to_list() == ["unreachable"] * 2
+    with serving(answering(said(0.1))) as endpoint:
+        made = run(house, settings(endpoint.url), tmp_path)
+    both = read_calls(tmp_path)
+    assert both.height == 4
+    assert set(made.egress["egress_id"]) <= set(both["egress_id"])
+    (tmp_path / "calls.jsonl").open("a").write('{"at": "nonsense"}\nhalf a li')
+    assert read_calls(tmp_path).equals(both)

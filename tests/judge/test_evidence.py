@@ -141,3 +141,30 @@ def test_who_comes_without_credentials_has_no_past():
     rows += [event(at, "system:anonymous", "get", None, actor_kind="anonymous", uri="/version") for at in (10, 5000, 9000)]
     pack = build_evidence(*story(rows, ("system:anonymous",)))
     assert any("no identity: nothing is known of its past" in text for text in texts(pack, "innocence"))
+
+
+def test_who_made_the_earlier_writes_is_said():
+    rows = events_of_story()
+    rows += [event(1000 + step, user, "patch", "deployments", api_group="apps", namespace="team-1", name="web")
+             for step, user in enumerate(["mallory", "dev-1", "dev-1", "dev-2"])]
+    rows.append(event(1010, "system:kube-controller-manager", "update", "pods", namespace="team-1", name="web", actor_kind="controller"))
+    pack = build_evidence(*story(rows), max_tokens=3000)
+    assert "made 1 of the 4 earlier writes there" in texts(pack, "innocence")[0]
+
+
+def test_a_change_window_is_said_where_one_is_open(case):
+    assert "within a change window" in texts(build_evidence(*case, windows=["mon-fri 08:00-18:00"]), "innocence")[0]
+    assert "change window" not in texts(build_evidence(*case, windows=["sat-sun 08:00-18:00"]), "innocence")[0]
+
+
+@pytest.mark.parametrize(("moment", "window", "inside"), [
+    ((2, 10, 0), "mon-fri 09:00-17:00", True), ((2, 17, 0), "mon-fri 09:00-17:00", False), ((7, 10, 0), "mon-fri 09:00-17:00", False),
+    ((2, 23, 0), "mon 22:00-02:00", True), ((3, 1, 59), "mon 22:00-02:00", True), ((3, 2, 0), "mon 22:00-02:00", False),
+    ((1, 12, 0), "sat-mon 00:00-23:59", True), ((4, 12, 0), "sat-mon 00:00-23:59", False), ((8, 1, 0), "sat 22:00-02:00", True),
+])
+def test_change_windows_know_days_and_midnight(moment, window, inside):
+    from datetime import UTC, datetime
+
+    from audit_lab.judge.background import in_window
+
+    assert in_window(datetime(2026, 3, *moment, tzinfo=UTC), [window]) is inside
