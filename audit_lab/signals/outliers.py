@@ -23,7 +23,7 @@ from audit_lab.errors import InputError
 from audit_lab.predicates import PREDICATES
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.novelty import session_tokens, surprises
-from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, past_distance, peer_groups, tail_surprise
 
 OUTLIERS = ("new-access", "new-deed", "odd-sequence", "odd-numbers", "far-summary")
 VERSION = "1"
@@ -212,18 +212,20 @@ def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) ->
 
 def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
     """How it reads: distance to the nearest session of its own past, or to the nearest peers where it has none."""
-    identity = pl.concat_str("cluster", "actor_kind", pl.col("user").fill_null(""), separator="/")
-    identities = frame.sessions.select(identity).to_series().to_list()
-    own = nearest_distance(embeddings, identities, frame.start, frame.end, 1)
-    peers = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
-    alone = np.isnan(own.distance)
+    distance, nearest, alone = past_distance(
+        embeddings, identities(frame.sessions), frame.groups, frame.start, frame.end, settings.neighbours
+    )
     actions = frame.sessions["actions"].to_list()
     reasons = []
-    for index, is_alone in enumerate(alone):
-        whose, nearest = ("its peers", peers.nearest[index]) if is_alone else ("its own past", own.nearest[index])
-        did = ", ".join((actions[nearest[0]] or [])[:_MOST]) if nearest else "nothing"
-        reasons.append(f"summary unlike {whose}; nearest did: {did}")
-    return _frame(frame.sessions, "far-summary", np.where(alone, peers.distance, own.distance), reasons)
+    for near, is_alone in zip(nearest, alone, strict=True):
+        did = ", ".join((actions[near[0]] or [])[:_MOST]) if near else "nothing"
+        reasons.append(f"summary unlike {'its peers' if is_alone else 'its own past'}; nearest did: {did}")
+    return _frame(frame.sessions, "far-summary", distance, reasons)
+
+
+def identities(sessions: pl.DataFrame) -> list[str]:
+    """Return whose past each session belongs to: its cluster, kind and user."""
+    return sessions.select(pl.concat_str("cluster", "actor_kind", pl.col("user").fill_null(""), separator="/")).to_series().to_list()
 
 
 def _frame(sessions: pl.DataFrame, detector: str, scores: npt.NDArray[np.float64], reasons: list[str]) -> pl.DataFrame:

@@ -85,18 +85,35 @@ def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], st
             low = max(0, int(known.min(initial=0)) - MAX_REFERENCES)
             if high < k:
                 continue
-            far = 1.0 - vectors[asking].astype(np.float64) @ vectors[order[low:high]].astype(np.float64).T
+            far = 1.0 - vectors[asking] @ vectors[order[low:high]].T
             position = np.arange(low, high)
             hidden = (position[None, :] >= known[:, None]) | (position[None, :] < known[:, None] - MAX_REFERENCES)
             far[hidden] = np.inf
-            best = np.argsort(far, axis=1, kind="stable")[:, :k]
+            best = np.argpartition(far, k - 1, axis=1)[:, :k] if far.shape[1] > k else np.tile(np.arange(k), (len(asking), 1))
             for row, session in enumerate(asking):
                 if known[row] < k:
                     continue
+                close = sorted((round(float(far[row, column]), 5), int(column)) for column in best[row])
                 # Rounded: vectors of one text differ in their last digits with what else was embedded at once.
-                distance[session] = max(0.0, round(float(far[row, best[row]].mean()), 5))
-                nearest[session] = [int(order[low + column]) for column in best[row][:3]]
+                distance[session] = max(0.0, round(sum(value for value, _ in close) / k, 5))
+                nearest[session] = [int(order[low + column]) for _, column in close[:3]]
     return Neighbours(distance, nearest)
+
+
+def past_distance(
+    vectors: npt.NDArray[np.float32], identities: Sequence[str], groups: Sequence[str], start: Times, end: Times, k: int
+) -> tuple[Floats, list[list[int]], npt.NDArray[np.bool_]]:
+    """Return how far each session lies from the nearest of its own past, or from its k nearest peers where it has none.
+
+    Returns
+    -------
+    Distance (NaN where even peers are too few), the nearest sessions, and whether the identity had no past of its own.
+    """
+    own = nearest_distance(vectors, identities, start, end, 1)
+    peers = nearest_distance(vectors, groups, start, end, k)
+    alone = np.isnan(own.distance)
+    nearest = [far if is_alone else near for near, far, is_alone in zip(own.nearest, peers.nearest, alone, strict=True)]
+    return np.where(alone, peers.distance, own.distance), nearest, alone
 
 
 def tail_surprise(
