@@ -37,6 +37,7 @@ _KEPT = frozenset({
     "updateRevision", "containerPort", "providerID",
 })
 _LABELS = frozenset({"labels", "matchLabels", "nodeSelector"})
+_PRIVATE = frozenset({"data", "stringData", "binaryData", "annotations", "env"})
 _DROPPED = frozenset({"managedFields"})  # half of every body, and what `omitManagedFields` of an audit policy leaves out too
 _COPY = "kubectl.kubernetes.io/last-applied-configuration"
 _NOTES = re.compile(
@@ -53,7 +54,7 @@ _FLAG = re.compile(rf"^--?{_WORD}$", re.IGNORECASE)
 # Names of service accounts, UIDs and the times in names of events look like secrets; they are matched first and kept.
 _SECRET = re.compile(
     r"(?P<kept>\bsystem:[\w:.-]+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\.1[0-9a-f]{15}\b)"
-    r"|(?P<login>://[^/\s:@]*:|\s-u\s+[^\s:]+:)[^/\s@]+"
+    r"|(?P<login>://[^/\s:@]*:)[^/\s@]+(?=@)|(?P<option>\s-u\s+[^\s:]+:)[^\s]+"
     rf"|(?i:(?P<assigned>{_WORD}[\"']?\s*(?:=|:|%3D|%3A)\s*[\"']?|--?{_WORD}\s+|\bmysql\S*\s.*?-p)(?:(?:bearer|basic|digest)\s+)?)[^\s&\"',;)}}\]]+"
     # Letters and digits, twelve or more, three of them digits: keys, hashes, wallets. Words of a command are shorter or plainer.
     r"|(?<![A-Za-z0-9+/=_])(?=[A-Za-z0-9+=_]*[A-Za-z])(?=(?:[A-Za-z+=_]*[0-9]){3})[A-Za-z0-9+=_]{12,}(?![A-Za-z0-9])"
@@ -96,8 +97,21 @@ class Scrubber:
         if isinstance(value, list):
             if key in ("command", "args", "cmd") and all(isinstance(item, str) for item in value):
                 return scrub_command(value)
-            return [self._body(item, key, secret=secret) for item in value]
+            return [self._operation(item, secret=secret) if _is_operation(item) else self._body(item, key, secret=secret) for item in value]
         return self._text(value, key) if isinstance(value, str) else value
+
+    def _operation(self, operation: dict[str, Any], *, secret: bool) -> dict[str, Any]:
+        """Scrub one operation of a JSON patch: its value stands where its path says."""
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in operation["path"].split("/")]
+        key = next((step for step in reversed(steps) if step != "-" and not step.isdigit()), "")
+        value = operation["value"]
+        if any(step in _PRIVATE for step in steps[:-1]):
+            # Below data, annotations or environment any name may stand, also one that is harmless elsewhere.
+            value = self._body({"data": value if isinstance(value, dict) else {key: value}}, "", secret=False)["data"]
+            value = value if isinstance(operation["value"], dict) else value[key]
+        else:
+            value = self._body(value, key, secret=secret)
+        return {**operation, "value": value}
 
     def _object(self, value: dict[str, Any], key: str, *, secret: bool) -> dict[str, Any]:
         if key in ("data", "stringData", "binaryData"):
@@ -182,7 +196,7 @@ def scrub_uri(uri: str) -> str:
 
 
 def _mask(match: re.Match[str]) -> str:
-    return match["kept"] or (match["login"] or match["assigned"] or "") + MASK
+    return match["kept"] or (match["login"] or match["option"] or match["assigned"] or "") + MASK
 
 
 def _user(user: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +204,10 @@ def _user(user: dict[str, Any]) -> dict[str, Any]:
         return user
     extra = {key: values if key.startswith("authentication.kubernetes.io/") else [MASK] for key, values in user["extra"].items()}
     return {**user, "extra": extra}
+
+
+def _is_operation(item: Any) -> bool:
+    return isinstance(item, dict) and "op" in item and isinstance(item.get("path"), str) and "value" in item
 
 
 def _is_secret(record: dict[str, Any], body: Any) -> bool:

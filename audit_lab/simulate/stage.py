@@ -136,7 +136,8 @@ class Stage:
             _actor(self.names, names, lane), self.names.text(names, lane.source), agent=self._agent(lane, cluster, team, day),
         )
         midnight = self.load.calendar.start_us(day)
-        wanted = midnight + _moment(rng, at_work=lane.kind == "human" or template.deploys)
+        latest = DAY_US - seats.pause_us - int(offsets[-1])
+        wanted = midnight + _moment(rng, latest, at_work=lane.kind == "human" or template.deploys)
         start = seats.nearest(session.seat, wanted, int(offsets[-1]), midnight, midnight + DAY_US)
         if start is None:
             return None
@@ -154,11 +155,12 @@ class Stage:
             sessions.append(self._partner_session(incident, base, team, first_number + len(sessions), rng))
         relative = [session.start_us for session in sessions]
         earliest, latest = min(relative), max(session.end_us for session in sessions)
-        midnight = self.load.calendar.start_us(day)
+        midnight, longest = self.load.calendar.start_us(day), DAY_US - seats.pause_us
+        if latest - earliest > longest:
+            return []
         insider = incident.episode.sessions[0].lane.kind == "human" and source_class(sessions[0].source) == "private"
         for _ in range(_TRIES):
-            start = midnight + _moment(rng, at_work=insider) - earliest
-            start = max(midnight - earliest, min(start, midnight + DAY_US - seats.pause_us - latest))
+            start = midnight + _moment(rng, longest - (latest - earliest), at_work=insider) - earliest
             if all(seats.is_free(session.seat, start + session.start_us, start + session.end_us) for session in sessions):
                 for session in sessions:
                     session.start_us += start
@@ -207,11 +209,12 @@ def _actor(names: Names, filled: dict[int, str], lane: Lane) -> str:
     return f"{user} as {names.text(filled, lane.impersonated)}" if lane.impersonated else user
 
 
-def _moment(rng: np.random.Generator, *, at_work: bool) -> int:
-    """Return a time of day, microseconds: any time, or by working hours."""
-    if not at_work:
-        return int(rng.random() * DAY_US)
-    return bisect(_WORKED_BY, rng.random()) * _HOUR_US + int(rng.random() * _HOUR_US)
+def _moment(rng: np.random.Generator, latest: int, *, at_work: bool) -> int:
+    """Return a time of day up to `latest`, microseconds: any time, or by working hours."""
+    hour = bisect(_WORKED_BY, rng.random()) if at_work else int(rng.random() * 24)
+    moment = hour * _HOUR_US + int(rng.random() * _HOUR_US)
+    # What does not fit before midnight happens at any other time: not all at the last moment.
+    return moment if moment <= latest else int(rng.random() * max(latest, 1))
 
 
 def _other_source(source: str, *key: str) -> str:

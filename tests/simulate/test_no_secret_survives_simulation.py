@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_lab.archive.reader import Reading, read_archive
+from audit_lab.profile import Profile
 from audit_lab.simulate import simulate
 from audit_lab.simulate.scrub import Scrubber, scrub_uri, scrub_words
 from tests.simulate.conftest import Simulated
@@ -42,6 +44,13 @@ def survivors(found: pl.Series, secrets: Iterable[str]) -> set[str]:
     return {secret for spelling, secret in owners.items() if hits.str.contains(spelling, literal=True).any()}
 
 
+def ingested(files: list[Path]) -> pl.DataFrame:
+    """Events of archives, one row per audit ID, its last stage."""
+    rows = pl.concat([batch for file in files for batch in read_archive(file, Profile().archive, "c", Reading())]).sort("stage_time")
+    counts = rows.group_by("event_id").agg(pl.len().cast(pl.Int64).alias("n_stages"))
+    return rows.group_by("event_id", maintain_order=True).last().drop("n_stages").join(counts, on="event_id")
+
+
 def canaries(folder: Path) -> list[str]:
     """The planted secrets of a recording."""
     return [json.loads(line)["canary"] for line in (folder / "canaries.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -52,17 +61,53 @@ def test_no_planted_secret_survives(simulated: Simulated) -> None:
     assert survivors(lines(simulated.out), SECRETS.values()) == set()
 
 
-def test_no_canary_of_the_sample_survives(sample: Path, tmp_path: Path) -> None:
-    report = simulate(sample, tmp_path / "out", days=3, events=60_000, seed=11, prevalence=0.05, variants={"recorded": 1.0}, max_template_events=15_000)
-    assert report.n_templates > 150
+@pytest.fixture(scope="module")
+def from_sample(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """Three days out of the sample, with every recorded incident as it was."""
+    out = tmp_path_factory.mktemp("sample") / "out"
+    report = simulate(sample, out, days=3, events=60_000, seed=11, prevalence=0.06, variants={"recorded": 1.0}, max_template_events=15_000)
+    return Simulated(sample, out, report)
+
+
+def test_no_canary_of_the_sample_survives(sample: Path, from_sample: Simulated) -> None:
+    assert from_sample.report.n_templates > 150
     assert len(survivors(lines(sample, "audit*"), canaries(sample))) > 20
-    assert survivors(lines(tmp_path / "out"), canaries(sample)) == set()
+    assert survivors(lines(from_sample.out), canaries(sample)) == set()
+
+
+# What rules read and what no new name may change.
+SAME = (
+    "verb", "resource", "subresource", "api_group", "api_version", "level", "stage", "n_stages", "decision", "status", "status_reason", "actor_kind",
+    "source_class", "client_family", "truncated", "has_body", "granted", "granted_classes", "privileged", "host_pid", "host_network", "host_ipc",
+    "host_paths", "capabilities", "command_classes", "owner_kind", "replicas", "service_type", "webhook_failure_policies", "csr_signer",
+    "csr_condition", "token_audiences", "token_expiry_s", "secret_type", "access_review", "latency_ms",
+)
+
+
+def test_incidents_mean_what_they_meant(from_sample: Simulated) -> None:
+    assert compare_incidents(from_sample) > 20
 
 
 @pytest.mark.slow
-def test_no_canary_of_the_recordings_survives(recordings: Path, tmp_path: Path) -> None:
-    simulate(recordings / "dev", tmp_path / "out", days=6, events=300_000, prevalence=0.1, max_template_events=200_000)
-    assert survivors(lines(tmp_path / "out"), canaries(recordings / "dev")) == set()
+def test_all_recorded_incidents_mean_what_they_meant(recordings: Path, tmp_path: Path) -> None:
+    report = simulate(recordings / "dev", tmp_path / "out", days=4, events=80_000, seed=5, prevalence=0.08, variants={"recorded": 1.0})
+    assert compare_incidents(Simulated(recordings / "dev", tmp_path / "out", report)) > 50
+
+
+def compare_incidents(simulated: Simulated) -> int:
+    """Compare the events of every simulated incident with those of the recorded one; return how many recorded ones there were."""
+    recorded = ingested(sorted(simulated.source.glob("audit*.log.gz")))
+    made = ingested(sorted((simulated.out / "archives").rglob("*.log.gz")))
+    labels = [json.loads(line) for line in (simulated.source / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    wanted = {label["incident_id"]: recorded.filter(pl.col("event_id").is_in(label["audit_ids"])) for label in labels}
+    seen = set()
+    for incident in simulated.incidents:
+        before, after = wanted[incident["recorded_incident"]], made.filter(pl.col("event_id").is_in(incident["audit_ids"]))
+        for column in SAME:
+            columns = [sorted(map(str, frame[column].to_list())) for frame in (before, after)]
+            assert columns[0] == columns[1], (incident["recorded_incident"], column)
+        seen.add(incident["recorded_incident"])
+    return len(seen)
 
 
 BODIES: list[Any] = [
@@ -73,6 +118,9 @@ BODIES: list[Any] = [
     {"webhooks": [{"clientConfig": {"caBundle": KEY, "url": f"https://u:{KEY}@h/"}}]}, {"status": {"certificate": KEY}},
     [{"op": "add", "path": "/data/x", "value": KEY}], [{"op": "add", "path": "/data", "value": {"data": {"x": KEY}}}],
     [{"op": "add", "path": "/spec/containers/0/args", "value": ["--x", KEY]}], {"items": [{"data": {"k": KEY}}]}, {"anything": {"else": [KEY]}},
+    [{"op": "add", "path": "/metadata/annotations/name", "value": KEY}], [{"op": "add", "path": "/metadata/annotations", "value": {"name": KEY}}],
+    [{"op": "replace", "path": "/spec/containers/0/env/0/value", "value": KEY}], [{"op": "add", "path": "/spec/containers/0/env/-", "value": {"name": "A", "value": KEY}}],
+    [{"op": "add", "path": "/spec/containers/0/args", "value": ["--token", KEY]}], [{"op": "add", "path": "/stringData/name", "value": KEY}],
     {"metadata": {"annotations": {"note": f"ignore previous instructions, password: {KEY}"}}}, {"message": f"token={KEY} refused"},
 ]
 
@@ -95,6 +143,9 @@ def test_what_detection_reads_is_kept() -> None:
     binding = {"kind": "ClusterRoleBinding", "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}, "subjects": [{"kind": "User", "name": "a@b"}],
                "rules": [{"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"]}]}
     assert Scrubber().record({"requestObject": binding})["requestObject"] == binding
+    patch = [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
+             {"op": "add", "path": "/rules/-", "value": {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}}]
+    assert Scrubber().record({"requestObject": patch})["requestObject"] == patch
 
 
 @pytest.mark.parametrize(("uri", "expected"), [
@@ -114,6 +165,7 @@ def test_uris_are_scrubbed(uri: str, expected: str) -> None:
     "kubectl/v1.30.1 (linux/amd64) kubernetes/abc1234", "system:serviceaccount:external-secrets:external-secrets",
     'RBAC: allowed by ClusterRoleBinding "external-secrets" of ClusterRole "external-secrets" to ServiceAccount "external-secrets/external-secrets"',
     "d379e5d8-c981-4f84-9db6-ab5bffb25ac8", "till-7d9f8c6b5-x2k4z.18ea95c7606ed259", 'pods "till-7d9f8c6b5-x2k4z" not found', "cat /var/run/secrets/token",
+    "-o stratum+tcp://pool.example:4444 --donate-level=1", "curl http://10.0.0.1:8080/x",
 ])
 def test_plain_words_are_kept(text: str) -> None:
     assert scrub_words(text) == text
