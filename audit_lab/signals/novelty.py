@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from audit_lab.predicates import DENIED, PREDICATES, UNAUTHENTICATED
+from audit_lab.predicates import DENIED, PREDICATES, UNAUTHENTICATED, match_predicates
 
 # How much a kind of deed matters when it is new, 0–1: the ways to more privilege that the Kubernetes documentation names
 # ("Role Based Access Control Good Practices"), execution, hiding and destruction count whole; looking around little.
@@ -28,6 +28,7 @@ CONSEQUENCE = {
     "secret": 1.0, "execution": 1.0, "privilege": 1.0, "impersonation": 1.0, "evasion": 1.0, "identity": 0.8, "destruction": 0.8,
     "network": 0.6, "workload": 0.5, "discovery": 0.3,
 }
+_WEIGHTS = {name: CONSEQUENCE[predicate.category] for name, predicate in PREDICATES.items() if predicate.category in CONSEQUENCE}
 CHANNELS = ("source", "source_class", "client", "deed")
 # Ids kept per session and token: enough to show what is meant.
 _EXAMPLES = 10
@@ -66,30 +67,31 @@ def session_tokens(events: pl.DataFrame, session_events: pl.DataFrame) -> pl.Dat
     and 'client' the class, for 'deed' a predicate's name, with ' denied' behind it where the request was refused;
     `first_time`; `weight` 0–1, how much a deed matters (1 for the other channels); `event_ids`, at most ten.
     """
-    acted = events.join(session_events, on="event_id", how="inner").sort("time", "event_id")
     refused = pl.when(DENIED | UNAUTHENTICATED).then(pl.lit(" denied")).otherwise(pl.lit(""))
     network = pl.col("source_ip").str.replace(r"\.\d+$", "").str.replace(r"^((?:[0-9a-fA-F]*:){4}).*$", "$1")
-    parts = [
-        _tokens(acted, "source", network.fill_null("none")),
+    # Only what is needed is joined and sorted: the lists of an events table are many times heavier.
+    acted = (
+        events.select("event_id", "time", "source_class", "client_family", source=network.fill_null("none"), refused=refused)
+        .join(session_events, on="event_id", how="inner").sort("time", "event_id")
+    )
+    deeds = acted.select("session_id", "time", "event_id", "refused").join(
+        match_predicates(events, list(_WEIGHTS)), on="event_id", how="inner", maintain_order="left"
+    )
+    weight = pl.col("predicate").replace_strict(_WEIGHTS, return_dtype=pl.Float64)
+    return pl.concat([
+        _tokens(acted, "source", pl.col("source")),
         _tokens(acted, "source_class", pl.col("source_class")),
         _tokens(acted, "client", pl.col("client_family")),
-    ]
-    for predicate in PREDICATES.values():
-        weight = CONSEQUENCE.get(predicate.category)
-        if weight is not None:
-            done = acted.filter(predicate.match)
-            parts.append(_tokens(done, "deed", pl.lit(predicate.name) + refused, weight))
-    return pl.concat(parts)
+        _tokens(deeds, "deed", pl.col("predicate") + pl.col("refused"), weight),
+    ])
 
 
-def _tokens(acted: pl.DataFrame, channel: str, token: pl.Expr, weight: float = 1.0) -> pl.DataFrame:
+def _tokens(acted: pl.DataFrame, channel: str, token: pl.Expr, weight: pl.Expr | None = None) -> pl.DataFrame:
     return (
-        acted.lazy().select("session_id", "time", "event_id", token=token)
+        acted.lazy().select("session_id", "time", "event_id", token=token, weight=pl.lit(1.0) if weight is None else weight)
         .group_by("session_id", "token", maintain_order=True)
-        .agg(first_time=pl.col("time").first(), event_ids=pl.col("event_id").head(_EXAMPLES))
-        .select(
-            "session_id", pl.lit(channel).alias("channel"), "token", "first_time", pl.lit(weight).alias("weight"), "event_ids"
-        )
+        .agg(first_time=pl.col("time").first(), weight=pl.col("weight").first(), event_ids=pl.col("event_id").head(_EXAMPLES))
+        .select("session_id", pl.lit(channel).alias("channel"), "token", "first_time", "weight", "event_ids")
         .collect()
     )
 
