@@ -13,9 +13,10 @@ import typer
 from rich.markup import escape
 
 from audit_lab import __version__
+from audit_lab.cli_beside import WORDS
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
-from audit_lab.cli_show import bars, emit, ingest_with_bars, print_case, print_summary, run_with_bars
+from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json, visible, write
@@ -28,6 +29,8 @@ app = typer.Typer(
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
+for word in WORDS:
+    app.command()(word)
 
 # The base of typer's complaints about words and options; typer exports only some of its children.
 _USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -121,44 +124,6 @@ def judge(
 
 
 @app.command()
-def compare(
-    first: Annotated[str, typer.Argument(help="Judge: baseline, openai or replay.")],
-    second: Annotated[str, typer.Argument(help="Another.")],
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Compare two judges on the same candidates: agreement, flips, cost."""
-    numbers, cases = Lab(lab, profile).compare(first, second)
-    if as_json:
-        sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
-        return
-    print_frame(cases.head(20))
-    for key, value in numbers.items():
-        out.print(f"{key}: {value}")
-
-
-@app.command()
-def simulate(
-    days: Annotated[int, typer.Option(min=1, help="Days to simulate.")], events: Annotated[int, typer.Option(min=1, help="Events in all.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for archives, incidents and truth.")],
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
-    source: Annotated[Path, typer.Option("--from", help="Recording to resample: archives, labels beside them.")] = Path("data"),
-    clusters: Annotated[int, typer.Option(min=1)] = 1,
-    prevalence: Annotated[float, typer.Option(help="Share of sessions that belong to an attack.")] = 0.01,
-    stretch: Annotated[float, typer.Option(help="Factor by which recorded time is stretched.")] = 5.0,
-) -> None:
-    """Resample a recording into long labelled archives, for scale and drift; they prove nothing about accuracy."""
-    from audit_lab.simulate import simulate as make  # noqa: PLC0415 - no other word needs it
-
-    with bars() as progress:
-        task = progress.add_task("simulate", total=events)
-        made = make(
-            source, out_dir, days=days, events=events, seed=seed, clusters=clusters, prevalence=prevalence, stretch=stretch,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    sys.stdout.write(to_json(made.as_dict()) + "\n")
-
-
-@app.command()
 def evaluate(
     incidents: Annotated[Path | None, typer.Option(help="Incident file, JSON lines; when not given, the last one.")] = None,
     lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
@@ -170,39 +135,6 @@ def evaluate(
         sys.stdout.write(to_json(result) + "\n")
     else:
         print_summary(work, result)
-
-
-@app.command()
-def calibrate(
-    max_fpr: Annotated[float, typer.Option(help="Highest share of benign actors that may be flagged.")],
-    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.95,
-    scorer: Annotated[str, typer.Option(help="Whose score: all, fused, rules, outliers …")] = "all",
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Choose a threshold with a stated guarantee from the lab's labels; exit 1 and the needed number where there are too few."""
-    promise = Lab(lab, profile).calibrate(max_fpr, confidence, scorer)
-    if as_json:
-        sys.stdout.write(to_json(promise.as_dict()) + "\n")
-    elif promise.threshold is not None:
-        said = f"over {promise.limit:.3g} of benign {promise.unit} are flagged with probability at most {promise.violation:.3g}"
-        seen = f"{promise.observed:.3g} of the {promise.n} {promise.unit} at hand are"
-        out.print(f"threshold {promise.threshold:.4g}: {said} ({seen})", soft_wrap=True)
-    else:
-        out.print(f"no threshold: {promise.reason} ({promise.n} {promise.unit} at hand, {promise.needed} needed)", soft_wrap=True)
-    if promise.threshold is None:
-        raise typer.Exit(1)
-
-
-@app.command()
-def experiment(
-    grid: Annotated[Path, typer.Argument(help="Grid file: TOML with lists of settings.")],
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Run a grid of settings on the lab's events and labels, and put the runs side by side."""
-    with bars() as progress:
-        task = progress.add_task("experiment", total=None)
-        found = Lab(lab, profile).experiment(grid, lambda done, total: progress.update(task, completed=done, total=total))
-    emit(found, as_json)
 
 
 @app.command()

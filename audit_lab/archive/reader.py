@@ -55,7 +55,7 @@ def read_archive(
         done = 0
         for lines in read_lines(path, settings.batch_mib << 20, reading.count):
             reading.n_records += len(lines.text)
-            yield _read_batch(connection, lines, settings, cluster, reading)
+            yield read_batch(connection, lines, settings, cluster, reading)
             if advance:
                 advance(reading.count.total - done)
                 done = reading.count.total
@@ -63,9 +63,10 @@ def read_archive(
         connection.close()
 
 
-def _read_batch(
+def read_batch(
     connection: duckdb.DuckDBPyConnection, lines: Lines, settings: ArchiveSettings, cluster: str, reading: Reading
 ) -> pl.DataFrame:
+    """Return the event rows of a batch of lines; what is no event goes to `reading.quarantine`."""
     try:
         text = pa.array([piece.decode("utf-8") for piece in lines.text], pa.large_string())
     except UnicodeDecodeError:

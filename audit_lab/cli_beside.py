@@ -1,0 +1,109 @@
+"""Words that stand beside the flow: watch, compare, simulate, calibrate, experiment."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.cli_show import bars, emit
+from audit_lab.lab import Lab
+from audit_lab.printing import err, out, print_frame, to_json
+from audit_lab.profile import load_profile
+
+_LAB, _PROFILE = Path("lab"), None
+
+
+def watch(
+    source: Annotated[str, typer.Argument(help="A file that grows, '-', or kafka://host:port/topic.")],
+    profile: ProfileOption = _PROFILE,
+    from_start: Annotated[bool, typer.Option(help="Begin with what is there already, not only with what comes.")] = True,
+    once: Annotated[bool, typer.Option("--once", help="Stop when nothing more comes.")] = False,
+) -> None:
+    """Run the rules on events as they come: one JSON line for each hit, within seconds; no model is asked."""
+    from audit_lab.signals import load_rules  # noqa: PLC0415
+    from audit_lab.watching import Watcher, follow  # noqa: PLC0415
+
+    settings = load_profile(profile)
+    watcher = Watcher(load_rules(settings.signals.rules), settings)
+    for batch in follow(source, from_start=from_start):
+        for hit in watcher.feed(batch):
+            sys.stdout.write(json.dumps(hit, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+        if once and not batch:
+            break
+    err.print(f"{watcher.n_events:,} events read, {watcher.n_rejected:,} records not understood")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Judge: baseline, openai or replay.")],
+    second: Annotated[str, typer.Argument(help="Another.")],
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
+) -> None:
+    """Compare two judges on the same candidates: agreement, flips, cost."""
+    numbers, cases = Lab(lab, profile).compare(first, second)
+    if as_json:
+        sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
+        return
+    print_frame(cases.head(20))
+    for key, value in numbers.items():
+        out.print(f"{key}: {value}")
+
+
+def simulate(
+    days: Annotated[int, typer.Option(min=1, help="Days to simulate.")], events: Annotated[int, typer.Option(min=1, help="Events in all.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for archives, incidents and truth.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    source: Annotated[Path, typer.Option("--from", help="Recording to resample: archives, labels beside them.")] = Path("data"),
+    clusters: Annotated[int, typer.Option(min=1)] = 1,
+    prevalence: Annotated[float, typer.Option(help="Share of sessions that belong to an attack.")] = 0.01,
+    stretch: Annotated[float, typer.Option(help="Factor by which recorded time is stretched.")] = 5.0,
+) -> None:
+    """Resample a recording into long labelled archives, for scale and drift; they prove nothing about accuracy."""
+    from audit_lab.simulate import simulate as make  # noqa: PLC0415 - no other word needs it
+
+    with bars() as progress:
+        task = progress.add_task("simulate", total=events)
+        made = make(
+            source, out_dir, days=days, events=events, seed=seed, clusters=clusters, prevalence=prevalence, stretch=stretch,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    sys.stdout.write(to_json(made.as_dict()) + "\n")
+
+
+def calibrate(
+    max_fpr: Annotated[float, typer.Option(help="Highest share of benign actors that may be flagged.")],
+    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.95,
+    scorer: Annotated[str, typer.Option(help="Whose score: all, fused, rules, outliers …")] = "all",
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
+) -> None:
+    """Choose a threshold with a stated guarantee from the lab's labels; exit 1 and the needed number where there are too few."""
+    promise = Lab(lab, profile).calibrate(max_fpr, confidence, scorer)
+    if as_json:
+        sys.stdout.write(to_json(promise.as_dict()) + "\n")
+    elif promise.threshold is not None:
+        said = f"over {promise.limit:.3g} of benign {promise.unit} are flagged with probability at most {promise.violation:.3g}"
+        seen = f"{promise.observed:.3g} of the {promise.n} {promise.unit} at hand are"
+        out.print(f"threshold {promise.threshold:.4g}: {said} ({seen})", soft_wrap=True)
+    else:
+        out.print(f"no threshold: {promise.reason} ({promise.n} {promise.unit} at hand, {promise.needed} needed)", soft_wrap=True)
+    if promise.threshold is None:
+        raise typer.Exit(1)
+
+
+def experiment(
+    grid: Annotated[Path, typer.Argument(help="Grid file: TOML with lists of settings.")],
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
+) -> None:
+    """Run a grid of settings on the lab's events and labels, and put the runs side by side."""
+    with bars() as progress:
+        task = progress.add_task("experiment", total=None)
+        found = Lab(lab, profile).experiment(grid, lambda done, total: progress.update(task, completed=done, total=total))
+    emit(found, as_json)
+
+
+WORDS = (watch, compare, simulate, calibrate, experiment)
