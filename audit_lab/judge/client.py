@@ -136,6 +136,10 @@ class ChatClient:
         plain = {name: request.pop(name) for name in ("messages", "response_format") if name in request}
         return {**request, "messages": [], "extra_body": plain}
 
+    def _model_of(self, body: dict[str, Any]) -> str:
+        """Return the model as the endpoint names it; a file served here is named by its content, not by its path."""
+        return self.settings.model if self.settings.gguf else str(body.get("model") or self.settings.model)[:100]
+
     def _request(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.settings.model, "messages": messages, self._limit_name: self.settings.max_output_tokens}
         if self._temperature:
@@ -192,7 +196,7 @@ class ChatClient:
             refused = f"the answer is longer than {self.settings.max_output_tokens} tokens"
         sent = sum(count_tokens(message["content"]) for message in messages)
         return Reply(
-            content, str(body.get("model") or self.settings.model)[:100], _count(usage, "prompt_tokens", sent),
+            content, self._model_of(body), _count(usage, "prompt_tokens", sent),
             _count(usage, "completion_tokens", count_tokens(content)), latency_ms, refused,
         )
 

@@ -49,7 +49,7 @@ def test_a_model_file_in_the_profile_is_a_judge_on_this_machine(case, pack, mode
         judge.close()
     assert process.poll() is not None
     verdict = made.verdicts.row(0, named=True)
-    assert verdict["model"]
+    assert verdict["model"] == model_name(model)
     assert verdict["tokens_in"] > 500
     # Noise, but noise in the form of a verdict: every name from a closed list.
     raw = json.loads(json.loads((tmp_path / "answers.jsonl").read_text())["text"])
