@@ -6,6 +6,7 @@ from audit_lab.signals.detectors import Detector, run_detectors
 from audit_lab.signals.embeddings import embed_summaries
 from audit_lab.signals.exceptions import ROUTINE, RuleException, load_exceptions
 from audit_lab.signals.fusion import CaseTables, rank_cases
+from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.outliers import find_outliers
 from audit_lab.signals.peers import resolution
 from audit_lab.signals.rulebook import Rule, load_rules
@@ -16,5 +17,6 @@ from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 __all__ = [
     "ROUTINE", "CaseTables", "Detector", "Rule", "RuleException", "RuleTables", "SessionVectors", "StaticModel", "check_rules",
     "coverage_matrix", "embed_sessions", "embed_summaries", "exceptions_toml", "find_outliers", "load_exceptions", "load_rules",
-    "load_static", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules", "run_rules_aside", "save_static",
+    "load_static", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules", "run_rules_aside",
+    "save_static",
 ]

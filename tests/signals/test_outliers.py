@@ -10,6 +10,7 @@ from outlier_frames import world
 from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.profile import SignalSettings
+from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.novelty import session_tokens, surprises
 from audit_lab.signals.outliers import find_outliers
 from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, references_needed, resolution, tail_surprise
@@ -256,3 +257,24 @@ def test_needed_references_are_just_enough(n_sessions, n_findings, false_share):
     level = false_share * n_findings / n_sessions
     assert 1 / (n + 1) <= level + 1e-12 or n == 1
     assert n == 1 or 1 / n > level - 1e-12
+
+
+def test_the_nearest_sessions_say_what_it_resembles():
+    sessions = world(*[{"user": f"u{i % 2}"} for i in range(6)])[0]
+    ids = sessions["session_id"].to_list()
+    angle = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 0.6])
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    labels = tables.conform(pl.DataFrame([
+        {"label_id": f"l{i}", "target_kind": "session", "target_id": ids[i], "session_id": ids[i], "verdict": verdict, "author": "me", "event_ids": []}
+        for i, verdict in ((1, "benign"), (1, "malicious"), (4, "benign"))
+    ], schema_overrides={"event_ids": tables.TEXTS}), "labels")
+    made = nearest_sessions(ids[5], sessions, vectors, labels, k=2)
+    assert made.select("sort", "session_id", "verdict", "is_same_user").rows() == [
+        ("earlier", ids[2], None, False), ("earlier", ids[0], None, False),
+        ("labelled", ids[1], "malicious", True), ("labelled", ids[4], "benign", False)]
+    assert made["distance"][0] == pytest.approx(1 - np.cos(0.4), abs=1e-4)
+    assert nearest_sessions(ids[5], sessions, vectors, k=2)["session_id"].to_list() == [ids[1], ids[2]]
+    with pytest.raises(InputError, match="no session 's-unknown'"):
+        nearest_sessions("s-unknown", sessions, vectors)
+    with pytest.raises(InputError, match="1 embeddings for 6 sessions"):
+        nearest_sessions(ids[0], sessions, vectors[:1])
