@@ -166,7 +166,7 @@ def _choose(cases: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings
     ordered = (
         cases.join(floors, on="session_id", how="left").sort(order, "fused", "session_id", descending=[True, True, False])
         .group_by("case_id", maintain_order=True)
-        .agg(pl.col("session_id", "fused", "n_case").first(), pl.col("floor").max(), session_ids=pl.col("session_id"))
+        .agg(pl.col("session_id", "n_case").first(), pl.col("fused", "floor").max(), session_ids=pl.col("session_id"))
         .sort(order, "fused", "session_id", descending=[True, True, False])
     )
     held = ordered.filter(pl.col("floor").is_not_null())

@@ -154,3 +154,20 @@ def test_scores_stay_in_range_and_more_evidence_never_lowers_a_score(hits, budge
     assert made.candidates.height <= budget
     more = rank(*rows, {"session_id": IDS[0], "detector_id": "z", "strength": 0.5, "kind": "custom"}, budget_cases=budget)
     assert fused(more, IDS[0]) >= fused(made, IDS[0])
+
+
+def test_a_story_is_one_case_and_what_controllers_did_for_it_stays_outside():
+    stories = tables.conform(pl.DataFrame(
+        [("t-1", IDS[0], "cause"), ("t-1", IDS[1], "member"), ("t-1", IDS[2], "follow_up")],
+        schema=["story_id", "session_id", "role"], orient="row"), "stories")
+    rows = make_signals(*({"session_id": IDS[i], "strength": 0.3 + 0.2 * i, "detector_id": f"r{i}", "floor": 0.4 if i == 0 else None}
+                          for i in range(3)))
+    made = rank_cases(MANY, rows, SignalSettings(budget_cases=20, exploration_share=0.2), stories)
+    case_of = dict(made.scores.select("session_id", "case_id").iter_rows())
+    assert case_of[IDS[0]] == case_of[IDS[1]] != case_of[IDS[2]]
+    first = made.candidates.filter(pl.col("case_id") == case_of[IDS[0]]).row(0, named=True)
+    assert sorted(first["session_ids"]) == sorted(IDS[:2])
+    assert first["score"] == fused(made, IDS[1])
+    assert (first["floor"], first["selected_by"]) == (0.4, "floor")
+    assert first["why"].startswith("story of 2 sessions | ")
+    assert sum(len(ids) for ids in made.candidates["session_ids"]) == made.candidates["session_ids"].explode().n_unique()
