@@ -9,16 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import ValidationError
 
 from audit_lab import __version__, tables
-from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, read_original, require_balance, volume
+from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, require_balance, volume
 from audit_lab.asking import ask
+from audit_lab.cases import case_examples, compare_judges, find_case, read_originals, with_judge
 from audit_lab.errors import InputError, LabError
-from audit_lab.judge import Judge, compare_summary, compare_verdicts, export_prompts, import_answers, make_judge, render_prompt
-from audit_lab.pipeline import DEFAULT_DETECTORS, Run, answers_folder, code_digest, judge_candidates, run_stages, stale_stages
-from audit_lab.profile import JudgeSettings, Profile, load_profile
-from audit_lab.review import append_labels, current_labels, label_sessions, read_incidents
+from audit_lab.judge import (
+    Judge,
+    export_prompts,
+    import_answers,
+    render_prompt,
+)
+from audit_lab.pipeline import (
+    DEFAULT_DETECTORS,
+    Run,
+    answers_folder,
+    code_digest,
+    run_stages,
+    stale_stages,
+    standing_labels,
+)
+from audit_lab.profile import Profile, load_profile
+from audit_lab.review import append_labels, label_sessions, read_incidents
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
@@ -108,7 +121,8 @@ class Lab:
     def export_prompts(self, path: str | Path) -> int:
         """Write the question about every candidate to a file, one JSON line each, to be answered elsewhere; return how many."""
         self._need("verdicts")
-        return export_prompts(self.store.read("candidates"), self.store.read("evidence"), Path(path))
+        examples = case_examples(self.store, self.profile)
+        return export_prompts(self.store.read("candidates"), self.store.read("evidence"), Path(path), examples=examples)
 
     def import_answers(self, path: str | Path) -> int:
         """Keep answers that were given elsewhere (JSON lines) for the judge 'replay'; return how many were new."""
@@ -118,30 +132,11 @@ class Lab:
     def compare(self, first: str, second: str) -> tuple[dict[str, Any], pl.DataFrame]:
         """Let two judges judge the same candidates; return the comparison in numbers and case by case. Answers are kept and reused."""
         self._need("verdicts")
-
-        def judged(name: str) -> pl.DataFrame:
-            profile = self.with_judge(judge=name)
-            return judge_candidates(Run(self.store, profile), make_judge(profile.judge, answers_folder(self.store))).verdicts
-
-        a, b, line = judged(first), judged(second), self.profile.evaluate.threshold
-        return compare_summary(a, b, line), compare_verdicts(a, b, line)
+        return compare_judges(self.store, self.profile, first, second)
 
     def with_judge(self, **changes: Any) -> Profile:
-        """Return the profile with some settings of section judge changed (None leaves a setting as it is).
-
-        Raises
-        ------
-        InputError
-            When there is no such judge.
-        """
-        given = {key: value for key, value in changes.items() if value is not None}
-        if "replay" not in given and given.get("judge") == "replay" and not self.profile.judge.replay:
-            given["replay"] = str(answers_folder(self.store) / "imported.jsonl")
-        try:
-            judge = JudgeSettings.model_validate(self.profile.judge.model_dump() | given)
-        except ValidationError as error:
-            raise InputError(f"judge: {error.errors()[0]['msg']}", "judges are baseline, openai, replay") from None
-        return self.profile.model_copy(update={"judge": judge})
+        """Return the profile with some settings of section judge changed (None leaves a setting as it is)."""
+        return with_judge(self.store, self.profile, **changes)
 
     def stale(self) -> list[str]:
         """Return the stages that the next run would do."""
@@ -160,9 +155,7 @@ class Lab:
 
     def standing_labels(self) -> pl.DataFrame:
         """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
-        of_file = pl.col("target_id").is_in(self.store.read("incidents")["incident_id"].implode())
-        standing = current_labels(self.store.read("labels")).filter((pl.col("target_kind") != "incident") | of_file)
-        return standing.join(self.store.read("sessions"), on="session_id", how="semi")
+        return standing_labels(self.store)
 
     def evaluate(self, incidents: str | Path | None = None, *, split: str = "all") -> Evaluation:
         """Compare what was flagged with an incident file, or with the labels that are in the lab."""
@@ -253,32 +246,14 @@ class Lab:
         return volume(self.store.scan("events").select("actor", "verb", "resource", "subresource").collect(), top)
 
     def case(self, case_or_session: str) -> dict[str, Any]:
-        """Return all that is known of a case or a session: sessions, signals, evidence, verdict, events.
+        """Return all that is known of a case or a session: case, sessions, signals, evidence, verdicts, events.
 
         Raises
         ------
         InputError
             When nothing has that id (the beginning of one is enough, if it is unique).
         """
-        candidates, sessions = self.store.read("candidates"), self.store.read("sessions")
-        found = [item for item in [*candidates["case_id"], *sessions["session_id"]] if item.startswith(case_or_session)]
-        if len(found) != 1:
-            some = ", ".join(candidates["case_id"].head(3)) or "none yet; audit-lab run"
-            many = "more than one" if found else "no"
-            raise InputError(f"{many} case or session '{case_or_session}'", f"cases are, for example: {some}")
-        chosen = found[0]
-        row = candidates.filter((pl.col("case_id") == chosen) | pl.col("session_ids").list.contains(chosen))
-        members = row["session_ids"][0].to_list() if row.height else [chosen]
-        case_id = row["case_id"][0] if row.height else ""
-        inside = self.store.scan("session_events").filter(pl.col("session_id").is_in(members))
-        return {
-            "case": row.to_dicts()[0] if row.height else None,
-            "sessions": sessions.filter(pl.col("session_id").is_in(members)),
-            "signals": self.store.read("signals").filter(pl.col("session_id").is_in(members)),
-            "evidence": self.store.read("evidence").filter(pl.col("case_id") == case_id).sort("row"),
-            "verdicts": self.store.read("verdicts").filter(pl.col("case_id") == case_id),
-            "events": self.store.scan("events").join(inside, on="event_id", how="semi").sort("time", "event_id").collect(),
-        }
+        return find_case(self.store, case_or_session)
 
     def check_rules(self) -> pl.DataFrame:
         """Return, per rule, whether it is evaluable or blind on these data and why, its hits, sessions and runtime."""
@@ -305,13 +280,11 @@ class Lab:
         found = self.case(case)
         if found["case"] is None:
             raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
-        return render_prompt(found["evidence"])
+        return render_prompt(found["evidence"], case_examples(self.store, self.profile))
 
     def originals(self, case_or_session: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the records of a case or session as they stand in the archives, masked, at most `limit`."""
-        paths = dict(self.store.read("archives").select("archive_id", "path").iter_rows())
-        events = self.case(case_or_session)["events"].head(limit)
-        return [read_original(paths[archive], position) for archive, position in events.select("archive_id", "position").iter_rows()]
+        return read_originals(self.store, case_or_session, limit)
 
     def versions(self) -> dict[str, str]:
         """Return the versions behind the figures: package, code and rules, settings, judge."""
@@ -331,6 +304,7 @@ class Lab:
         tokens = verdicts["tokens_in"] + verdicts["tokens_out"]
         priced = verdicts.filter(tokens > 0)["cost_usd"]
         return counted | {"tokens": int(tokens.sum()), "cost_usd": None if priced.null_count() else float(priced.sum())}
+
 
     def _need(self, name: str) -> None:
         if self.store.inputs(name) is None:

@@ -18,10 +18,11 @@ import numpy as np
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.errors import InputError, MissingExtraError
+from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
-from audit_lab.judge import CaseFiles, Judge, make_judge, run_judge
+from audit_lab.judge import CaseFiles, Judge, make_judge, read_calls, run_judge
 from audit_lab.profile import Profile
+from audit_lab.review import current_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
     ROUTINE,
@@ -189,11 +190,26 @@ def _candidates(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
-    settings = run.profile.judge
-    judge = run.judge or make_judge(settings, answers_folder(run.store), lambda done, total: run.tick("verdicts", done, total))
-    made = judge_candidates(run, judge)
-    egress = pl.concat([run.table("egress"), made.egress]).unique("egress_id", maintain_order=True)
-    return {"evidence": made.evidence, "verdicts": made.verdicts, "egress": egress}
+    settings, answers = run.profile.judge, answers_folder(run.store)
+    judge = run.judge or make_judge(settings, answers, lambda done, total: run.tick("verdicts", done, total))
+    try:
+        made = judge_candidates(run, judge)
+        run.notes += getattr(judge, "notes", [])
+        return {"evidence": made.evidence, "verdicts": made.verdicts, "egress": _egress(run, made.egress)}
+    except JudgeError:
+        # Nothing could be judged, but calls were made: they are accounted for all the same.
+        run.keep({"egress": _egress(run, tables.empty("egress"))}, "")
+        raise
+    finally:
+        if run.judge is None and hasattr(judge, "close"):
+            judge.close()
+
+
+def _egress(run: Run, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Return every call that ever left the machine: of this run, of earlier ones, and of runs that were cut short."""
+    answers = answers_folder(run.store)
+    kept = read_calls(answers) if answers.is_dir() else tables.empty("egress")
+    return pl.concat([run.table("egress"), kept, fresh]).unique("egress_id", keep="first", maintain_order=True)
 
 
 def judge_candidates(run: Run, judge: Judge) -> CaseFiles:
@@ -202,9 +218,16 @@ def judge_candidates(run: Run, judge: Judge) -> CaseFiles:
     links = run.table("links").filter(pl.col("kind") != "follow_up")
     return run_judge(
         run.table("candidates"), run.table("sessions"), run.table("session_events"), run.table("events"), run.table("signals"), judge,
-        run.profile.judge, links=links, stories=run.table("stories"), labels=run.table("labels"),
+        run.profile.judge, links=links, stories=run.table("stories"), labels=standing_labels(run.store),
         review_line=run.profile.evaluate.threshold,
     )
+
+
+def standing_labels(store: Store) -> pl.DataFrame:
+    """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
+    of_file = pl.col("target_id").is_in(store.read("incidents")["incident_id"].implode())
+    standing = current_labels(store.read("labels")).filter((pl.col("target_kind") != "incident") | of_file)
+    return standing.join(store.scan("sessions").select("session_id").collect(), on="session_id", how="semi")
 
 
 def answers_folder(store: Store) -> Path:

@@ -68,7 +68,7 @@ class EndpointSettings(_Section):
     model: str = Field("", description="model name at that endpoint")
     api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds its key")
     role: Literal["onprem", "cloud"] = Field("cloud", description="onprem: data stay in the house; cloud: they leave it")
-    usd_per_million_in: float | None = Field(None, ge=0, description="price of a million prompt tokens; null = from the price table")
+    usd_per_million_in: float | None = Field(None, ge=0, description="price of a million prompt tokens; null = from your price table")
     usd_per_million_out: float | None = Field(None, ge=0, description="price of a million answer tokens")
 
 
@@ -104,7 +104,7 @@ class JudgeSettings(_Section):
     max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit")
     max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit")
     calls_per_minute: int = Field(0, ge=0, description="most calls a minute; 0 = as many as concurrency allows")
-    prices: str = Field("", description="TOML price table instead of the built-in dated one")
+    prices: str = Field("", description="your own dated TOML price table; none is built in")
     replay: str = Field("", description="file of recorded answers (JSON lines) for the judge 'replay'")
     model: str = Field("", description="model name at that endpoint")
     api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds the key; keys are never stored")

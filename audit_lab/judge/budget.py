@@ -44,7 +44,7 @@ class Price:
 def find_price(settings: JudgeSettings) -> Price:
     """Return the price of the profile's model: as the profile says, else as the price table says, else unknown.
 
-    A table's entry holds for a model of its name, and for dated versions of it (`gpt-4o-2024-08-06`). A model file
+    A table's entry holds for a model of its name, and for dated versions of it (`name-2026-08-06`). A model file
     served on this machine costs nothing per token.
 
     Raises

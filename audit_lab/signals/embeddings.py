@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -138,7 +139,10 @@ def _load(model: str) -> Any:
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     path = model_folder() if model == DEFAULT_MODEL else _other(model)
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - only with the extra
+    with warnings.catch_warnings():
+        # In a notebook its progress bars complain that ipywidgets are missing; nothing here shows them.
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - only with the extra
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()

@@ -18,23 +18,35 @@ def settings(**more):
     return JudgeSettings(**{"judge": "openai", "model": "m", **more})
 
 
-def test_the_profile_comes_before_the_table():
+@pytest.fixture
+def table(tmp_path):
+    """A price table of invented models."""
+    path = tmp_path / "prices.toml"
+    path.write_text('as_of = 2026-01-31\n[models]\n"oak" = [2.5, 10]\n"oak-mini" = [0.25, 1]\n')
+    return str(path)
+
+
+def test_the_profile_comes_before_the_table(table):
     assert find_price(settings(usd_per_million_in=1, usd_per_million_out=2)) == Price(1.0, 2.0)
-    assert find_price(settings(model="gpt-4o", usd_per_million_in=1)).usd_in == 2.5
+    assert find_price(settings(model="oak", prices=table, usd_per_million_in=1)).usd_in == 2.5
+
+
+def test_no_price_is_built_in():
+    assert find_price(settings(model="oak")) == Price()
 
 
 @pytest.mark.parametrize(("model", "known"), [
-    ("gpt-4o", "gpt-4o"), ("gpt-4o-2024-08-06", "gpt-4o"), ("gpt-4o-mini", "gpt-4o-mini"), ("openai/gpt-4o-mini", "gpt-4o-mini"), ("GPT-4o", "gpt-4o"),
-    ("gpt-4o-audio-preview", None), ("llama-3-70b", None), ("", None),
+    ("oak", "oak"), ("oak-2024-08-06", "oak"), ("oak-mini", "oak-mini"), ("forest/oak-mini", "oak-mini"), ("OAK", "oak"),
+    ("oak-audio-preview", None), ("llama-3-70b", None), ("", None),
 ])
-def test_a_dated_version_costs_what_its_model_costs_and_a_stranger_has_no_price(model, known):
-    found = find_price(settings(model=model))
-    assert found.usd_in == (find_price(settings(model=known)).usd_in if known else None)
+def test_a_dated_version_costs_what_its_model_costs_and_a_stranger_has_no_price(model, known, table):
+    found = find_price(settings(model=model, prices=table))
+    assert found.usd_in == (find_price(settings(model=known, prices=table)).usd_in if known else None)
     assert found.of(1000, 1000) is None or known
 
 
-def test_the_table_has_a_date_and_an_old_one_is_called_old():
-    price = find_price(settings(model="gpt-4o"))
+def test_the_table_has_a_date_and_an_old_one_is_called_old(table):
+    price = find_price(settings(model="oak", prices=table))
     assert price.as_of is not None
     assert not price.too_old(price.as_of)
     assert price.too_old(date(price.as_of.year + 1, price.as_of.month, 1))
