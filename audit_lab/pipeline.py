@@ -27,13 +27,15 @@ from audit_lab.sessions import add_links, build_sessions, build_stories, link_se
 from audit_lab.signals import (
     ROUTINE,
     Detector,
-    embed_summaries,
+    embed_sessions,
     find_outliers,
     load_exceptions,
     load_rules,
+    load_static,
     rank_cases,
     run_detectors,
     run_rules_aside,
+    save_static,
 )
 from audit_lab.store import Store
 
@@ -165,23 +167,32 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl.DataFrame]:
-    """Return one vector per session, in order; summaries that were embedded before are not embedded again."""
-    model = run.profile.signals.model
-    distinct = sessions.select("summary_digest", "summary").unique("summary_digest").sort("summary_digest")
-    known = run.table("embeddings").filter(pl.col("model") == model).select("summary_digest", "vector")
-    fresh = distinct.join(known, on="summary_digest", how="anti")
+    """Return one vector per session, in order, and what the full model made; no summary is embedded by it twice.
+
+    Where summaries are many, a static model distilled from it does the bulk; it is kept in the lab under its digest, and the manifest
+    remembers which one belongs to these sessions.
+    """
+    settings = run.profile.signals
+    stored = run.table("embeddings").filter(pl.col("model") == settings.model)
+    known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.select("summary_digest", "vector").iter_rows()}
+    lesson = text_digest(settings.model + "".join(sorted(sessions["summary_digest"].unique())))
+    kept = run.store.remembered("static_model") or {}
+    file = run.store.root / "models" / f"{kept.get('digest', '')}.npz"
+    static = load_static(file, kept["digest"]) if kept.get("lesson") == lesson and file.is_file() else None
     try:
-        made = embed_summaries(fresh["summary"].to_list(), model) if fresh.height else np.zeros((0, 0), np.float32)
+        made = embed_sessions(sessions, settings, known, static)
     except MissingExtraError as error:
         run.notes.append(f"no session embeddings: {error}")
         return None, tables.empty("embeddings")
-    vectors = pl.concat([
-        known.join(distinct, on="summary_digest", how="semi"),
-        pl.DataFrame({"summary_digest": fresh["summary_digest"], "vector": pl.Series(made.tolist(), dtype=pl.List(pl.Float32))}),
-    ])
-    table = tables.conform(vectors.with_columns(pl.lit(model).alias("model")).sort("summary_digest"), "embeddings")
-    ordered = sessions.select("summary_digest").join(table, on="summary_digest", how="left", maintain_order="left")
-    return np.asarray(ordered["vector"].to_list(), dtype=np.float32), table
+    if made.static is not None and static is None:
+        (run.store.root / "models").mkdir(exist_ok=True)
+        save_static(made.static, run.store.root / "models" / f"{made.static.digest}.npz")
+        run.store.remember("static_model", {"digest": made.static.digest, "lesson": lesson})
+    vectors = pl.DataFrame(
+        {"summary_digest": list(made.full), "vector": [vector.tolist() for vector in made.full.values()]},
+        schema={"summary_digest": pl.String, "vector": pl.List(pl.Float32)},
+    )
+    return made.vectors, tables.conform(vectors.with_columns(pl.lit(settings.model).alias("model")).sort("summary_digest"), "embeddings")
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:

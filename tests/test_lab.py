@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from audit_lab import DEFAULT_DETECTORS, InputError, Lab, LabError
+from audit_lab import DEFAULT_DETECTORS, InputError, Lab, LabError, load_profile
 from audit_lab.tables import TABLES
 
 from .archive.conftest import lines, record
@@ -128,3 +128,19 @@ def test_evaluate_against_an_incident_file(lab: Lab, tmp_path: Path) -> None:
     result = lab.evaluate(incidents).as_dict()
     assert (result["incidents"]["n"], result["sessions"]["malicious"]) == (1, 1)
     assert lab.metrics.collect().height > 0
+
+
+def test_where_summaries_are_many_a_static_model_is_kept_in_the_lab(tmp_path: Path, sample: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
+    profile = load_profile("sample", {})
+    many = profile.model_copy(update={"signals": profile.signals.model_copy(update={"static_above": 40})})
+    lab = Lab(tmp_path / "lab", many)
+    lab.ingest(sample)
+    lab.run(until="signals")
+    kept = lab.store.remembered("static_model")
+    assert (lab.store.root / "models" / f"{kept['digest']}.npz").is_file()
+    assert lab.signals.filter(pl.col("detector_id") == "far-summary").collect().height > 0
+    before = lab.store.digest("signals")
+    lab.run(until="signals", force=True)
+    assert lab.store.digest("signals") == before
+    assert lab.store.remembered("static_model") == kept
