@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from audit_lab.archive.masking import mask, mask_lists, mask_name
 from audit_lab.classes import hostile_text, map_distinct
 from audit_lab.duck import query
+from audit_lab.masking import mask, mask_lists, mask_name
 
 _CONTAINER = {
     "image": "VARCHAR", "command": ["VARCHAR"], "args": ["VARCHAR"],

@@ -12,11 +12,11 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.archive.files import ByteCount, find_archives, read_lines
-from audit_lab.archive.masking import policy_digest
 from audit_lab.archive.reader import Reading, read_archive
 from audit_lab.archive.stages import RECORD, classify_records, count_fates
 from audit_lab.errors import InputError
 from audit_lab.hashing import short_id
+from audit_lab.masking import policy_digest
 from audit_lab.profile import ArchiveSettings
 from audit_lab.store import Store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from audit_lab.archive.files import ByteCount, read_lines
-from audit_lab.archive.masking import MASK, mask_text
 from audit_lab.errors import InputError
+from audit_lab.masking import MASK, mask_text
 
 # Whole subtrees whose values are nobody's business; keys stay, so that a reader sees what was there.
 _HIDDEN_BELOW = {

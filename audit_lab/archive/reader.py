@@ -15,10 +15,10 @@ import pyarrow as pa
 from audit_lab import tables
 from audit_lab.archive.bodies import extract_bodies, hostile_fields
 from audit_lab.archive.files import ByteCount, Lines, read_lines
-from audit_lab.archive.masking import TOKEN_NAMED_RESOURCES, excerpt, mask, mask_lists, mask_name, mask_text
 from audit_lab.archive.shapes import KEYS_SQL, KNOWN_KEYS, PARSE_SQL
 from audit_lab.classes import actor_kind, client_family, command_classes, grant_classes, map_distinct, source_class
 from audit_lab.duck import connect, query
+from audit_lab.masking import TOKEN_NAMED_RESOURCES, excerpt, mask, mask_lists, mask_name, mask_text
 from audit_lab.profile import ArchiveSettings
 
 _TEXTS = pl.List(pl.String)

@@ -15,6 +15,7 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.errors import InputError
+from audit_lab.masking import mask_text
 
 KNOWN_KEYS = (
     "incident_id", "title", "malicious", "technique_ids", "start", "end", "users", "source_ips", "audit_ids", "reason",
@@ -92,7 +93,7 @@ def _incident(line: str, where: str) -> dict[str, Any]:
 
     row: dict[str, Any] = {
         "incident_id": _string(values, "incident_id", where),
-        "title": _string(values, "title", where, required=False) or "",
+        "title": mask_text(_string(values, "title", where, required=False) or ""),
         "malicious": _boolean(values, "malicious", where),
         "technique_ids": _strings(values, "technique_ids", where),
         "start": _time(values, "start", where),
@@ -100,9 +101,10 @@ def _incident(line: str, where: str) -> dict[str, Any]:
         "users": _strings(values, "users", where),
         "source_ips": _strings(values, "source_ips", where),
         "audit_ids": _strings(values, "audit_ids", where),
-        "reason": _string(values, "reason", where, required=False),
+        "reason": _masked(_string(values, "reason", where, required=False)),
     }
-    other = {key: value for key, value in values.items() if key not in KNOWN_KEYS}
+    # Whoever wrote the file may have copied from the log: what is kept is masked like the log (law 4).
+    other = {mask_text(key): _masked(value) for key, value in values.items() if key not in KNOWN_KEYS}
     row["other"] = json.dumps(other, ensure_ascii=False, sort_keys=True) if other else None
     if row["start"] and row["end"] and row["start"] > row["end"]:
         raise InputError(f"{where}: 'start' is after 'end'", "exchange the two")
@@ -160,3 +162,14 @@ def _kind(value: Any) -> str:
 def _plain(text: str) -> str:
     """Keep an error's words on one short line: they may quote the file."""
     return "".join(character for character in text if character.isprintable())[:120]
+
+
+def _masked(value: Any) -> Any:
+    """Return a JSON value with every string in it masked."""
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if isinstance(value, dict):
+        return {mask_text(key): _masked(item) for key, item in value.items()}
+    return value

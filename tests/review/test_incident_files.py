@@ -107,3 +107,10 @@ def test_any_json_is_read_or_refused_by_an_input_error(tmp_path_factory: pytest.
         assert "\n" not in str(error)
     else:
         assert isinstance(tables.check(frame, "incidents"), pl.DataFrame)
+
+
+def test_secrets_in_an_incident_file_are_masked(tmp_path):
+    path = tmp_path / "incidents.jsonl"
+    path.write_text('{"incident_id": "i", "title": "used token=hunter2x", "malicious": false, "technique_ids": [], "users": ["u"], '
+                    '"source_ips": [], "audit_ids": ["a"], "reason": "password=hunter2x was old", "user_agents": ["curl token=hunter2x"]}\n')
+    assert "hunter2x" not in read_incidents(path).write_ndjson()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from audit_lab.archive.masking import excerpt, mask_text
+from audit_lab.masking import excerpt, mask_text
 
 
 @pytest.mark.parametrize("text", [
