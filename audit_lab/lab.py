@@ -31,7 +31,8 @@ from audit_lab.pipeline import (
     standing_labels,
 )
 from audit_lab.profile import Profile, load_profile
-from audit_lab.review import append_labels, label_sessions, read_incidents
+from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
+from audit_lab.reviewing import add_labels, open_desk, review_queue
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
@@ -148,7 +149,7 @@ class Lab:
         self._need("sessions")
         read = self.store.read
         labels = label_sessions(incidents, read("sessions"), read("session_events"), read("events"))
-        with self.store.writing():
+        with self.store.writing(), self.store.appending("labels"):
             kept = append_labels(read("labels"), labels)
             self.store.replace_many({"labels": (kept, str(path)), "incidents": (incidents, str(path))})
         return labels
@@ -216,6 +217,25 @@ class Lab:
             **{table: self.store.read(table) for table in _REPORTED},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")
+
+    # ---- people ------------------------------------------------------------------------------------------
+
+    def review_queue(self, author: str | None = None, *, everything: bool = False) -> pl.DataFrame:
+        """Return the cases to look at, in order: alerts by priority, audits among them; the score is null where a case is blind."""
+        self._need("verdicts")
+        return hide_blind(review_queue(self.store, self.profile, author, everything=everything))
+
+    def desk(self, author: str, *, cases: Sequence[str] = (), everything: bool = False, limit: int | None = None) -> Desk:
+        """Return a desk (docs/review.md): `author`'s way through the queue, case by case; labels are in the lab as they are said.
+
+        `cases` come first, whatever was said of them before; `everything` adds chosen cases below the line.
+        """
+        self._need("verdicts")
+        return open_desk(self.store, self.profile, author, include=cases, everything=everything, limit=limit)
+
+    def add_labels(self, labels: pl.DataFrame) -> None:
+        """Add rows of table labels to the ledger: what is there stays as it is. Safe beside a run and other reviewers."""
+        add_labels(self.store, labels)
 
     # ---- looking -----------------------------------------------------------------------------------------
 

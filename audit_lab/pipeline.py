@@ -22,7 +22,7 @@ from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, make_judge, read_calls, run_judge
 from audit_lab.profile import Profile
-from audit_lab.review import current_labels
+from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
     ROUTINE,
@@ -238,6 +238,9 @@ def standing_labels(store: Store) -> pl.DataFrame:
     """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
     of_file = pl.col("target_id").is_in(store.read("incidents")["incident_id"].implode())
     standing = current_labels(store.read("labels")).filter((pl.col("target_kind") != "incident") | of_file)
+    if (standing["target_kind"] == "case").any():
+        members = store.scan("scores").select("case_id", "session_id").unique().collect()
+        standing = spread_case_labels(standing, members, store.read("session_events"))
     return standing.join(store.scan("sessions").select("session_id").collect(), on="session_id", how="semi")
 
 

@@ -127,6 +127,29 @@ class EvaluateSettings(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of intervals")
 
 
+class ReviewSettings(_Section):
+    """Who looks at what, in which order, and how we learn how good people and scores are."""
+
+    reviewers: list[str] = Field(
+        default_factory=list,
+        description="who reviews: each case goes to one of them by its id, some to two; empty = everybody may take any case",
+    )
+    blind_share: float = Field(
+        0.2, ge=0, le=1, description="share of cases whose score is hidden: shows how far the number pulls the person who reads it"
+    )
+    audit_share: float = Field(
+        0.1, ge=0, le=1, description="chosen cases below the line drawn for review, as a share of the alerts; beside the exploration share"
+    )
+    second_share: float = Field(0.1, ge=0, le=1, description="share of cases that a second person is asked about: without it, no agreement")
+    p1_score: float = Field(0.85, ge=0, le=1, description="score from which a case is P1; a critical rule is P1 whatever the score")
+    p2_score: float = Field(0.7, ge=0, le=1, description="score from which a case is P2; the floor of high rules")
+    idle_minutes: float = Field(10, gt=0, description="longest pause between two keys that counts as time spent on a case, minutes")
+    min_decided: int = Field(
+        20, ge=1, description="decided cases below which no false-positive ratio is given: at 20 its 95 % interval is still ±20 points wide"
+    )
+    seed: int = Field(7, description="seed of what is drawn: blind cases, audits, second looks")
+
+
 class Profile(_Section):
     """All settings. `digest` identifies them in every result."""
 
@@ -136,6 +159,7 @@ class Profile(_Section):
     signals: SignalSettings = SignalSettings()
     judge: JudgeSettings = JudgeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    review: ReviewSettings = ReviewSettings()
 
     @property
     def digest(self) -> str:

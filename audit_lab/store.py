@@ -1,8 +1,9 @@
 """A lab on disk: Parquet files and one manifest that is replaced atomically.
 
 A reader takes the manifest once and then only touches files that it names; a writer adds files under new
-names and replaces the manifest last. So a notebook can stay open while a schedule runs. One writer at a
-time: `Store.writing()` holds a lock file of the operating system, which a crash releases.
+names and replaces the manifest last. So a notebook can stay open while a schedule runs. One run at a
+time: `Store.writing()` holds a lock file of the operating system, which a crash releases. A person's label must not
+wait for a run that takes an hour: `Store.appending()` locks one table that no stage writes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -25,6 +26,8 @@ from audit_lab.hashing import frame_digest, text_digest
 FORMAT = 1
 # A reader may hold a lazy frame over files that a newer manifest no longer names: keep them for a while.
 GRACE_S = 3600.0
+# How long an append waits for another one, and how often it looks; each takes milliseconds.
+PATIENCE_S, LOOK_S = 10.0, 0.05
 
 
 class Store:
@@ -110,17 +113,43 @@ class Store:
         LabError
             When another run holds it, or the folder cannot be written.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("w")
-        except OSError as error:
-            raise LabError(f"lab '{self.root}' cannot be written: {error.strerror}", "choose another --lab") from None
-        with handle:
+        with self._lock_file(".lock") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise LabError(f"another run is writing to lab '{self.root}'", "wait for it, or use another --lab") from None
             yield
+
+    @contextmanager
+    def appending(self, name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+        """Hold the lock of table `name`, which only grows and which no stage of a run writes (labels): a run may go on meanwhile.
+
+        Raises
+        ------
+        LabError
+            When another process holds it for longer than `patience_s`, or the folder cannot be written.
+        """
+        with self._lock_file(f".lock-{name}") as handle:
+            until = time.monotonic() + patience_s
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if time.monotonic() >= until:
+                        raise LabError(
+                            f"another process has been adding to {name} of lab '{self.root}' for {patience_s:g} s: nothing was kept",
+                            "try again; if it stays so, end the other process",
+                        ) from None
+                    time.sleep(LOOK_S)
+            yield
+
+    def _lock_file(self, name: str) -> IO[str]:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return (self.root / name).open("w")
+        except OSError as error:
+            raise LabError(f"lab '{self.root}' cannot be written: {error.strerror}", "choose another --lab") from None
 
     def replace(self, name: str, frame: pl.DataFrame, inputs: str = "") -> None:
         """Replace table `name` by `frame` (checked against the contract)."""
@@ -152,15 +181,22 @@ class Store:
 
     def set_entries(self, entries: dict[str, dict[str, Any]]) -> None:
         """Let the named tables consist of these entries, all in one step."""
-        manifest = self.manifest()
-        manifest["tables"].update(entries)
-        self._commit(manifest)
+        with self._changing_manifest() as manifest:
+            manifest["tables"].update(entries)
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a fact (JSON) in the manifest."""
-        manifest = self.manifest()
-        if manifest.get("facts", {}).get(name) != value:
-            manifest["facts"] = {**manifest.get("facts", {}), name: value}
+        if self.remembered(name) != value:
+            with self._changing_manifest() as manifest:
+                manifest["facts"] = {**manifest.get("facts", {}), name: value}
+
+    @contextmanager
+    def _changing_manifest(self) -> Iterator[dict[str, Any]]:
+        """Read, change and replace the manifest as one act: a run and an append may both be under way."""
+        with self._lock_file(".lock-manifest") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            manifest = self.manifest()
+            yield manifest
             self._commit(manifest)
 
     def _commit(self, manifest: dict[str, Any]) -> None:

@@ -352,6 +352,8 @@ TABLES: dict[str, Table] = {
         "replaces": _c(pl.String, "label that this one corrects or takes back"),
         "minutes": _v(pl.Float64, "time a person spent on it, minutes"),
         "blind": _c(pl.Boolean, "the score was hidden from the author"),
+        "checks_done": _c(TEXTS, "checks that the author ticked, as they were worded"),
+        "sampling_probability": _c(pl.Float64, "probability with which an un-flagged case was drawn for review; null = it was not drawn"),
     }),
     "experiments": Table("run × setting grid", ("run_id",), {
         "run_id": _k(pl.String, "'x-' and a hash of the parameters and the data"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -100,3 +102,38 @@ def test_tables_of_an_earlier_version_get_null_for_what_it_did_not_know(tmp_path
     pl.read_parquet(file).drop("owner").write_parquet(file)
     with pytest.raises(LabError, match="table 'exceptions' .* was made by another version"):
         store.read("exceptions")
+
+
+def test_an_append_does_not_wait_for_a_run_and_neither_loses_the_others_tables(tmp_path: Path) -> None:
+    store, other = Store(tmp_path / "lab"), Store(tmp_path / "lab")
+    with store.writing():
+        store.replace("session_events", rows("a"))
+        with other.appending("labels"):
+            other.replace("labels", tables.empty("labels"), "review")
+        store.replace("sessions", tables.empty("sessions"), "run")
+    assert (store.rows("session_events"), store.inputs("labels"), store.inputs("sessions")) == (1, "review", "run")
+
+
+def test_two_appends_wait_for_each_other_and_say_so_when_it_takes_too_long(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    said = "another process has been adding to labels of lab .* nothing was kept .hint: try again"
+    with store.appending("labels"), pytest.raises(LabError, match=said), Store(tmp_path / "lab").appending("labels", patience_s=0.1):
+        pass
+    with store.appending("labels"):
+        pass
+
+
+def test_processes_that_add_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    script = (
+        "import sys, polars as pl\n"
+        "from datetime import UTC, datetime\n"
+        "from audit_lab.review import new_label\n"
+        "from audit_lab.reviewing import add_labels\n"
+        "from audit_lab.store import Store\n"
+        "store = Store(sys.argv[1])\n"
+        "for k in range(8):\n"
+        "    add_labels(store, new_label('case', f'c-{k}', 'unsure', sys.argv[2], datetime(2026, 1, 1, tzinfo=UTC)))\n"
+    )
+    going = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lab"), name]) for name in ("kim", "lee")]
+    assert [process.wait(120) for process in going] == [0, 0]
+    assert Store(tmp_path / "lab").read("labels").group_by("author").len().sort("author").rows() == [("kim", 8), ("lee", 8)]

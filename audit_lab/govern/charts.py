@@ -19,7 +19,7 @@ import vl_convert
 
 from audit_lab.govern import pictures
 from audit_lab.govern.svg import VEGA_LITE
-from audit_lab.govern.visible import clean
+from audit_lab.visible import clean
 
 VEGA_LITE_MIME = "application/vnd.vegalite.v5+json"  # what JupyterLab 4 and VS Code draw; they read version 6 as well
 working_points = pictures.working_points

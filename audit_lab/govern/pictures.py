@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from audit_lab.govern.palette import LIGHT
-from audit_lab.govern.visible import clean, visible
 from audit_lab.govern.words import translate
+from audit_lab.visible import clean, visible
 
 Spec = dict[str, Any]
 

@@ -22,8 +22,8 @@ from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes
 from audit_lab.govern.story_chart import draw_story
 from audit_lab.govern.svg import picture_svg
-from audit_lab.govern.visible import visible, visible_markup
 from audit_lab.govern.words import check_language, translate
+from audit_lab.visible import visible, visible_markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 TIMELINE_ACTORS = 24  # rows of the timeline; more do not fit a page

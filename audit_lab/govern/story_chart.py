@@ -16,7 +16,7 @@ from audit_lab.errors import InputError
 from audit_lab.govern.palette import LIGHT
 from audit_lab.govern.svg import check_svg
 from audit_lab.govern.time_axis import Axis, make_axis
-from audit_lab.govern.visible import visible
+from audit_lab.visible import visible
 from audit_lab.vocabulary import Pseudonyms, action_group, action_token, is_write
 
 WIDTH, LEFT, RIGHT, TOP = 960, 212, 26, 34

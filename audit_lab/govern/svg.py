@@ -13,7 +13,7 @@ import vl_convert
 from markupsafe import Markup
 
 from audit_lab.errors import ContractError
-from audit_lab.govern.visible import clean
+from audit_lab.visible import clean
 
 VEGA_LITE = "6.1"
 # What the converter may write. Anything else (script, foreignObject, image, a, use …) is refused.

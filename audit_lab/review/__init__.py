@@ -1,11 +1,15 @@
-"""Review: what people and incident files say about sessions, as one append-only table of labels."""
+"""Review: what people and incident files say about cases and sessions, as one append-only table of labels."""
 
 from audit_lab.review.agreement import cohen_kappa, krippendorff_alpha, ratings
+from audit_lab.review.desk import Desk, utc_now
 from audit_lab.review.incidents import read_incidents
-from audit_lab.review.labels import label_sessions, match_incidents, session_classes
+from audit_lab.review.labels import label_sessions, match_incidents, session_classes, spread_case_labels
 from audit_lab.review.ledger import append_labels, current_labels, disagreements, new_label
+from audit_lab.review.queue import audit_budget, build_queue, hide_blind, prioritise
+from audit_lab.review.view import case_view
 
 __all__ = [
-    "append_labels", "cohen_kappa", "current_labels", "disagreements", "krippendorff_alpha", "label_sessions", "match_incidents",
-    "new_label", "ratings", "read_incidents", "session_classes",
+    "Desk", "append_labels", "audit_budget", "build_queue", "case_view", "cohen_kappa", "current_labels", "disagreements", "hide_blind",
+    "krippendorff_alpha", "label_sessions", "match_incidents", "new_label", "prioritise", "ratings", "read_incidents",
+    "session_classes", "spread_case_labels", "utc_now",
 ]

@@ -99,6 +99,49 @@ def label_sessions(
     )
 
 
+def spread_case_labels(labels: pl.DataFrame, members: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:
+    """Say of which sessions the labels of cases speak, for a person judges a case and figures count sessions.
+
+    Parameters
+    ----------
+    labels
+        Table `labels`, those that stand.
+    members
+        Frame with case_id and session_id: the cases that there are now.
+    session_events
+        Table of that name.
+
+    Returns
+    -------
+    Table `labels`: a label of a case with several sessions becomes one row for each session that it speaks of, `event_ids` only those
+    that lie in it. `malicious` speaks of the sessions that hold its events, for the rest of a story may be ordinary work; the
+    other verdicts, and a label without events, speak of all sessions of the case. A label of a case that is no longer there (windows
+    were cut anew) speaks of the sessions that hold its events now. All other labels stay as they are.
+    """
+    is_case = pl.col("target_kind") == "case"
+    present = pl.col("target_id").is_in(members["case_id"].unique().implode())
+    sessions_now = pl.col("session_id").is_in(session_events["session_id"].unique().implode())
+    open_case = is_case & ~(pl.col("session_id").is_not_null() & sessions_now)
+    of_cases = labels.filter(open_case.fill_null(False))
+    held = (
+        of_cases.select("label_id", event_id="event_ids").explode("event_id", empty_as_null=False)
+        .join(session_events, on="event_id").group_by("label_id", "session_id").agg(held="event_id")
+    )
+    whole = of_cases.filter(present & ((pl.col("verdict") != "malicious") | (pl.col("event_ids").list.len() == 0)))
+    everywhere = whole.select("label_id", "target_id").join(members.unique(), left_on="target_id", right_on="case_id")
+    spoken = pl.concat([held.select("label_id", "session_id"), everywhere.select("label_id", "session_id")]).unique()
+    rows = (
+        of_cases.drop("session_id").join(spoken, on="label_id", how="left", maintain_order="left")
+        .join(held, on=["label_id", "session_id"], how="left", maintain_order="left")
+        .with_columns(
+            event_ids=pl.col("held").fill_null([]),
+            label_id=pl.concat_str("label_id", "session_id", separator=":", ignore_nulls=True),
+        )
+        .sort("label_id", maintain_order=True)
+    )
+    return tables.conform(pl.concat([labels.filter(~open_case.fill_null(False)), tables.conform(rows.drop("held"), "labels")]), "labels")
+
+
 def session_classes(labels: pl.DataFrame) -> pl.DataFrame:
     """Return the one class of each labelled session: malicious wins over benign-but-suspicious, that over benign.
 

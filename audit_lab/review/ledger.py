@@ -13,6 +13,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.hashing import short_id
+from audit_lab.masking import mask_text
 
 VERDICTS = ("malicious", "benign", "benign-but-suspicious", "unsure")
 TARGET_KINDS = ("incident", "session", "case")
@@ -32,6 +33,8 @@ def new_label(
     minutes: float | None = None,
     blind: bool | None = None,
     replaces: str | None = None,
+    checks_done: list[str] | None = None,
+    sampling_probability: float | None = None,
 ) -> pl.DataFrame:
     """Return one label as a row of table `labels`.
 
@@ -51,10 +54,14 @@ def new_label(
         Events that carry the judgement.
     replaces
         Label that this one corrects or takes back.
+    checks_done
+        Checks that the author ticked, as they were worded.
+    sampling_probability
+        Probability with which an un-flagged target was drawn for review; None where it was not drawn.
 
     Returns
     -------
-    Table `labels` with one row.
+    Table `labels` with one row; author and reason masked, for people paste what they saw.
 
     Raises
     ------
@@ -74,11 +81,13 @@ def new_label(
         raise InputError("a label's time without a time zone", "give it in UTC")
     if minutes is not None and minutes < 0:
         raise InputError(f"{minutes:g} minutes spent on a label", "give 0 or more")
+    author, reason = mask_text(author.strip()), mask_text(reason.strip()) or None if reason else None
     session = session_id or (target_id if target_kind == "session" else None)
     row = {
         "label_id": short_id("y", target_kind, target_id, session, verdict, author, at.isoformat(), reason, replaces),
         "target_kind": target_kind, "target_id": target_id, "session_id": session, "verdict": verdict, "author": author, "at": at,
         "reason": reason, "event_ids": event_ids or [], "replaces": replaces, "minutes": minutes, "blind": blind,
+        "checks_done": checks_done, "sampling_probability": sampling_probability,
     }
     return tables.check(pl.DataFrame([row], schema=tables.TABLES["labels"].schema), "labels")
 

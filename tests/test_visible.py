@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_lab.govern.visible import clean, visible, visible_markup
+from audit_lab.visible import clean, visible, visible_markup
 
 
 @pytest.mark.parametrize(

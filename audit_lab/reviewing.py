@@ -1,0 +1,148 @@
+"""Review in a lab: the queue of its cases, a desk over them, and labels that come back. Here the stages meet for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from audit_lab.archive import read_original
+from audit_lab.errors import InputError
+from audit_lab.profile import Profile
+from audit_lab.review import (
+    Desk,
+    append_labels,
+    audit_budget,
+    build_queue,
+    case_view,
+    current_labels,
+    prioritise,
+    utc_now,
+)
+from audit_lab.store import Store
+
+
+def prioritised_cases(store: Store, profile: Profile) -> pl.DataFrame:
+    """Return every candidate with the score that counts, its priority and the reason (`review.prioritise`)."""
+    return prioritise(
+        store.read("candidates"), store.read("verdicts"), store.read("signals"), profile.review, profile.evaluate.threshold
+    )
+
+
+def review_queue(
+    store: Store, profile: Profile, author: str | None = None, *, include: Sequence[str] = (), everything: bool = False
+) -> pl.DataFrame:
+    """Return the queue of the lab's cases in the order of looking (`review.build_queue`); nothing is hidden in it.
+
+    Parameters
+    ----------
+    author
+        Whose queue; None = what anybody still has to look at.
+    include
+        Cases (ids or their beginnings) that are in it whatever was said of them.
+    everything
+        Also the chosen cases below the line that were not drawn, at the end.
+
+    Raises
+    ------
+    InputError
+        When the author is not one of the reviewers, or a case is unknown.
+    """
+    from audit_lab.evaluate import plan_audits  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    cases = prioritised_cases(store, profile)
+    below = cases.filter(~pl.col("is_flagged") & (pl.col("selected_by") != "exploration"))
+    # One stratum: the estimate counts the chosen cases below the line as one (`evaluate.reviewed_cases`).
+    plan = plan_audits(
+        below.select("case_id", "score", flagged=pl.lit(False)), audit_budget(cases, profile.review), profile.review.seed, strata=(1.0,)
+    )
+    return build_queue(
+        cases, store.read("sessions"), current_labels(store.read("labels")), profile.review, author=author, drawn=plan.filter("drawn"),
+        include=[_case_id(cases, item) for item in include], kinds=("alert", "audit", "below") if everything else ("alert", "audit"),
+    )
+
+
+def open_desk(
+    store: Store,
+    profile: Profile,
+    author: str,
+    *,
+    include: Sequence[str] = (),
+    everything: bool = False,
+    limit: int | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Desk:
+    """Return a desk of `author` over the lab's queue; each label is in the lab as soon as it is said.
+
+    Parameters
+    ----------
+    include, everything
+        As in `review_queue`; included cases come first.
+    limit
+        At most so many cases.
+    """
+    queue = review_queue(store, profile, author, include=include, everything=everything)
+    if include:
+        chosen = [_case_id(queue, item) for item in include]
+        queue = queue.sort(~pl.col("case_id").is_in(chosen), maintain_order=True).with_columns(
+            place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    queue = queue if limit is None else queue.head(limit)
+    rows = {row["case_id"]: row for row in queue.iter_rows(named=True)}
+    return Desk(
+        queue, lambda case_id: view_case(store, rows[case_id]), author, clock,
+        keep=lambda frame: add_labels(store, frame), originals=lambda event_ids: read_originals_of(store, event_ids),
+        labels=current_labels(store.read("labels")), idle_minutes=profile.review.idle_minutes,
+    )
+
+
+def view_case(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the view (`review.case_view`) of a case, given its row of the queue."""
+    members: list[str] = row["session_ids"]
+
+    def of_members(name: str) -> pl.DataFrame:
+        return store.scan(name).filter(pl.col("session_id").is_in(members)).collect()
+
+    inside = of_members("session_events")
+    ids = inside["event_id"].implode()
+    events = store.scan("events").filter(pl.col("event_id").is_in(ids)).collect().join(inside, on="event_id")
+    among = pl.col("from_session").is_in(members) & pl.col("to_session").is_in(members)
+    why = store.scan("candidates").filter(pl.col("case_id") == row["case_id"]).select("why").collect()["why"].to_list()
+    return case_view(
+        {**row, "why": why[0] if why else None}, of_members("sessions"), events, of_members("signals"),
+        store.scan("links").filter(among).collect(), of_members("stories"),
+        store.scan("verdicts").filter(pl.col("case_id") == row["case_id"]).collect(),
+    )
+
+
+def read_originals_of(store: Store, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the records of events as they stand in the archives, masked, in the order asked for."""
+    paths = dict(store.scan("archives").select("archive_id", "path").collect().iter_rows())
+    wanted = store.scan("events").filter(pl.col("event_id").is_in(list(event_ids))).select("event_id", "archive_id", "position").collect()
+    places = {event_id: (archive, position) for event_id, archive, position in wanted.iter_rows()}
+    return [read_original(paths[places[item][0]], places[item][1]) for item in event_ids if item in places]
+
+
+def add_labels(store: Store, labels: pl.DataFrame) -> pl.DataFrame:
+    """Add labels to the lab's ledger and return the ledger; safe beside a run and beside other reviewers.
+
+    Raises
+    ------
+    LabError
+        When another process holds the ledger for too long: nothing was kept.
+    InputError
+        When a label contradicts the ledger (see `append_labels`).
+    """
+    with store.appending("labels"):
+        kept = append_labels(store.read("labels"), labels)
+        store.replace("labels", kept, "review")
+    return kept
+
+
+def _case_id(cases: pl.DataFrame, beginning: str) -> str:
+    found = [item for item in cases["case_id"] if item.startswith(beginning)]
+    if len(found) != 1:
+        some = ", ".join(cases["case_id"].head(3)) or "none yet; audit-lab run"
+        raise InputError(f"{'more than one' if found else 'no'} case '{beginning}'", f"cases are, for example: {some}")
+    return str(found[0])

@@ -1,0 +1,66 @@
+"""Review in a lab: a queue of real cases, a desk whose labels are in the lab at once, figures that count them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from audit_lab import InputError, Lab, LabError
+
+from .test_lab import small_archive
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    folder = tmp_path_factory.mktemp("review")
+    made = Lab(folder / "lab")
+    made.ingest(small_archive(folder))
+    made.run(detectors=["rules"])
+    return made
+
+
+def test_a_desk_shows_judges_and_keeps(lab: Lab) -> None:
+    desk = lab.desk("kim", everything=True)
+    view = desk.view()
+    assert json.loads(json.dumps(view)) == view
+    assert view["case_id"] == lab.review_queue("kim", everything=True)["case_id"][0]
+    assert view["events"]
+    assert {event["session_id"] for event in view["events"]} <= {session["session_id"] for session in view["sessions"]}
+    (original,) = desk.originals([view["events"][0]["event_id"]])
+    assert original["auditID"] == view["events"][0]["event_id"]
+    desk.label("malicious", "nobody reads secrets of twelve namespaces")
+    assert view["case_id"] not in lab.review_queue("kim", everything=True)["case_id"]
+    standing = lab.standing_labels().filter(pl.col("author") == "kim")
+    assert standing["session_id"].to_list() == [session["session_id"] for session in view["sessions"]]
+    assert desk.undo() == view["case_id"]
+    assert lab.standing_labels().filter(pl.col("author") == "kim").is_empty()
+    assert lab.labels.collect().height == 2
+
+
+def test_an_earlier_label_is_corrected_through_a_desk_with_that_case(lab: Lab) -> None:
+    first = lab.desk("lee", everything=True)
+    case_id = first.current
+    first.label("benign", "planned")
+    again = lab.desk("lee", cases=[case_id[:8]], everything=True)
+    assert (again.current, again.view()["label"]["verdict"]) == (case_id, "benign")
+    again.label("malicious", "it was not")
+    assert lab.standing_labels().filter(pl.col("author") == "lee")["verdict"].unique().to_list() == ["malicious"]
+
+
+def test_a_label_is_kept_while_a_run_writes(lab: Lab) -> None:
+    before = lab.labels.collect().height
+    with lab.store.writing():
+        lab.desk("max", everything=True).label("unsure")
+    assert lab.labels.collect().height == before + 1
+
+
+def test_what_is_missing_is_told(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="has no verdicts yet"):
+        Lab(tmp_path / "none").desk("kim")
+    with pytest.raises(InputError, match="no case 'c-zzz'.*cases are, for example: c-"):
+        lab.desk("kim", cases=["c-zzz"])
+    with pytest.raises(InputError, match="without a name"):
+        lab.desk("")
