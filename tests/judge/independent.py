@@ -160,11 +160,12 @@ def measure(sample: Sample) -> list[Outcome]:
 def _verdict(case_id: str, item: Item) -> dict[str, Any]:
     unchecked = {"holds": None, "wrong": None, "sentence": None, "sentence_ko": None, "relevance": None, "note": None}
     is_ground = item.group in ("true", "fabricated", "irrelevant", "boundary")
+    score = 0.1 if item.group.startswith("honest") and any(words in item.text for words in said.CALLS_ORDINARY) else 0.85
     return {
-        "case_id": case_id, "judge_id": "independent", "judge_version": "1", "model": None, "prompt_sha256": "", "score": 0.85, "raw_score": 0.85,
-        "spread": None, "usable": True, "summary": None if is_ground else item.text, "summary_by": None if is_ground else "model",
+        "case_id": case_id, "judge_id": "independent", "judge_version": "1", "model": None, "prompt_sha256": "", "score": score,
+        "raw_score": score, "spread": None, "usable": True, "summary": None if is_ground else item.text, "summary_by": None if is_ground else "model",
         "summary_wrong": None, "grounds": [{**item.ground, **unchecked}] if item.ground else [], "grounded_share": None, "omitted": None,
-        "checks": [], "action": "escalate", "abstain": None, "attempts": 1, "tokens_in": 0, "tokens_out": 0, "cost_usd": None,
+        "checks": [], "action": "escalate" if score > 0.5 else "close", "abstain": None, "attempts": 1, "tokens_in": 0, "tokens_out": 0, "cost_usd": None,
         "latency_ms": None, "cached": False,
     }
 

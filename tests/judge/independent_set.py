@@ -223,7 +223,10 @@ BOUNDARY_GROUNDS = [
     ("A006", ("count", "secret_list", 7, "namespaces", None), "secret_list", True, "a count does not use its scope: left unread, the rest is true"),
 ]
 
-# case, language, prose, kind, reason. Honest: nothing in it is contradicted.
+# case, language, prose, kind, reason. Honest: nothing in it is contradicted. Prose that calls a case ordinary comes with a low score,
+# as from a judge that means it; all other verdicts here score 0.85. (Corrected after the first run, where these four scored 0.85 as
+# well: then the verdict contradicts itself, and the checker is right to say so.)
+CALLS_ORDINARY = ("Ordinary developer work.", "looks routine", "Looks like the weekly scan", "Low risk")
 HONEST_SUMMARIES = [
     ("A006", "en", "A user from a new public address listed secrets in seven namespaces, was refused in five of them, and then ran four commands in pods, two of which read the pod's token.", "numbers in words", "7, 5, 4, 2"),
     ("A006", "en", "66 requests in 19 seconds: 7 secret lists (5 denied), 2 secrets read by name, 4 execs.", "numbers in digits", "all counted"),

@@ -6,7 +6,8 @@ import pytest
 
 from tests.judge.independent import Outcome, Sample, items, measure
 
-# As expected, of how many, on the first run of the checker on this set (docs/judge.md, 'How well the checker works').
+# As expected, of how many, on the first run of the checker on this set (docs/judge.md, 'How well the checker works'). For honest English
+# prose it was 57; one item was wrong by itself (see CALLS_ORDINARY in the set), and 58 after that was put right.
 FIRST_RUN = {
     "true": (48, 48),
     "true, not called common": (48, 48),
@@ -14,7 +15,7 @@ FIRST_RUN = {
     "irrelevant": (22, 22),
     "irrelevant, called common": (22, 22),
     "boundary": (20, 23),
-    "honest en": (57, 64),
+    "honest en": (58, 64),
     "honest ko": (11, 11),
     "contradicting en": (29, 72),
     "contradicting ko": (4, 14),
