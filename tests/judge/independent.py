@@ -1,12 +1,18 @@
-"""Runs the independent set (`independent_set.py`) through the public checker: `python -m tests.judge.independent` prints rates and misses."""
+"""Runs the independent set (`independent_set.py`) through the public checker.
+
+`python -m tests.judge.independent [MODULE]` prints the rates and every miss; MODULE is another set with the same names.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -16,7 +22,7 @@ from audit_lab.evaluate import exact
 from audit_lab.judge import build_evidence, verify_verdicts
 from audit_lab.predicates import DENIED, UNAUTHENTICATED, match_predicates
 from audit_lab.signals import load_rules, run_rules
-from tests.judge import independent_set as said
+from tests.judge import independent_set
 
 DATA = Path(__file__).parents[2] / "data"
 _CITED = re.compile(r"(?P<how>hidden |lent )?((?P<other>\w+):)?(?P<name>\w+)(/(?P<outcome>denied|allowed))?(\[(?P<a>-?\d*):(?P<b>-?\d*)\])?")
@@ -63,7 +69,7 @@ class Sample:
     def _cases(self) -> dict[str, list[str]]:
         incidents = {line["incident_id"]: line["audit_ids"] for line in map(json.loads, (DATA / "labels.jsonl").read_text().splitlines())}
         found = {}
-        for case, named in said.CASES.items():
+        for case, named in independent_set.CASES.items():
             if named in incidents:
                 held = self.members.filter(pl.col("event_id").is_in(incidents[named]))["session_id"].unique().sort().to_list()
             else:
@@ -114,14 +120,16 @@ class Sample:
         return found
 
 
-def items(sample: Sample) -> list[Item]:
-    """Return everything that the set says, with citations resolved."""
+def items(sample: Sample, said: ModuleType = independent_set) -> list[Item]:
+    """Return everything that a set says, with citations resolved."""
 
     def ground(case: str, claim: tuple[Any, ...], cited: str) -> dict[str, Any]:
         return {"claim": dict(zip(("kind", "predicate", "n", "scope", "then"), claim, strict=True)), "event_ids": sample.resolve(case, cited)}
 
     true = [Item("true", case, f"{claim} [{cited}]", "true", why, ground(case, claim, cited)) for case, claim, cited, why in said.TRUE_GROUNDS]
-    first = {item.case: item.ground for item in reversed(true)}
+    first: dict[str, dict[str, Any]] = {}
+    for case, claim, cited, _ in independent_set.TRUE_GROUNDS:
+        first.setdefault(case, ground(case, claim, cited))
     return [
         *true,
         *(Item("fabricated", case, f"{claim} [{cited}]", kind, why, ground(case, claim, cited), expected=False)
@@ -143,21 +151,21 @@ def items(sample: Sample) -> list[Item]:
     ]
 
 
-def measure(sample: Sample) -> list[Outcome]:
+def measure(sample: Sample, said: ModuleType = independent_set) -> list[Outcome]:
     """Return what `verify_verdicts` makes of each item: one case and one verdict for each, so that none touches another."""
-    every = items(sample)
+    every = items(sample, said)
     names = {f"{item.case}#{number}": item for number, item in enumerate(every)}
     # The cases of the set stay among the candidates: ordinary sessions are those in no case.
     candidates = sample.candidates([*((case, case) for case in sample.cases), *((case_id, item.case) for case_id, item in names.items())])
     packs = {(item.windows, item.case) for item in every}
     copied = {key: sample.pack(key[0]).filter(pl.col("case_id") == key[1]) for key in packs}
     evidence = pl.concat(copied[item.windows, item.case].with_columns(pl.lit(case_id).alias("case_id")) for case_id, item in names.items())
-    verdicts = pl.DataFrame([_verdict(case_id, item) for case_id, item in names.items()], schema=tables.TABLES["verdicts"].schema)
+    verdicts = pl.DataFrame([_verdict(case_id, item, said) for case_id, item in names.items()], schema=tables.TABLES["verdicts"].schema)
     checked = verify_verdicts(verdicts, evidence, sample.events, sample.members, candidates)
     return [outcome for row in checked.iter_rows(named=True) for outcome in _outcomes(names[row["case_id"]], row)]
 
 
-def _verdict(case_id: str, item: Item) -> dict[str, Any]:
+def _verdict(case_id: str, item: Item, said: ModuleType) -> dict[str, Any]:
     unchecked = {"holds": None, "wrong": None, "sentence": None, "sentence_ko": None, "relevance": None, "note": None}
     is_ground = item.group in ("true", "fabricated", "irrelevant", "boundary")
     score = 0.1 if item.group.startswith("honest") and any(words in item.text for words in said.CALLS_ORDINARY) else 0.85
@@ -189,7 +197,7 @@ def _outcomes(item: Item, row: dict[str, Any]) -> list[Outcome]:
 def main() -> None:
     """Print the rate of every group with its exact 95 % interval, and every miss."""
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = measure(Sample(Path(folder)))
+        outcomes = measure(Sample(Path(folder)), importlib.import_module(sys.argv[1]) if sys.argv[1:] else independent_set)
     for group in dict.fromkeys(outcome.item.group for outcome in outcomes):
         of = [outcome for outcome in outcomes if outcome.item.group == group]
         right = sum(outcome.as_expected for outcome in of)
