@@ -43,3 +43,13 @@ def test_the_fields_of_the_page_exist() -> None:
     paragraph = TEXT[TEXT.index("Some fields exist"):TEXT.index("What the backend promises")]
     named = re.findall(r"`([a-z_]+)`", paragraph)
     assert len(named) >= 10 and set(named) <= set(audit_fields())
+
+
+def test_the_backend_works_on_its_own_as_the_page_says() -> None:
+    block = re.search(r"<!-- standalone -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    assert block is not None
+    names: dict[str, object] = {}
+    exec(compile(block.group(1), "docs/rules.md", "exec"), names)  # noqa: S102 - the page's own example
+    hit = names["hit"]
+    assert isinstance(hit, tuple) and hit[0] == ["eve"] and hit[5] == [2, 3]
+    assert "`hit[5]` is `[2, 3]`" in TEXT

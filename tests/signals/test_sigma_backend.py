@@ -6,11 +6,14 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 import yaml
 from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError, SigmaFeatureNotSupportedByBackendError
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
+from sigma.processing.transformations import ValueListPlaceholderTransformation
 
 from audit_lab.duck import connect
 from audit_lab.signals.sigma import DuckDBBackend, fields_of
@@ -151,6 +154,72 @@ def test_what_the_engine_cannot_do_is_said() -> None:
         found({"s": {"text|re": "a(?=b)"}})
     with pytest.raises(SigmaFeatureNotSupportedByBackendError, match="NUL"):
         found({"s": {"text": "a\x00b"}})
+
+
+def test_a_placeholder_that_nobody_filled_in_is_said() -> None:
+    with pytest.raises(SigmaFeatureNotSupportedByBackendError, match="%admins%"):
+        found({"s": {"text|expand": "%admins%"}})
+    filled = ProcessingPipeline(
+        items=[ProcessingItem(ValueListPlaceholderTransformation(["admins"]))], vars={"admins": ["alpha", "401"]},
+    )
+    assert found({"s": {"text|expand": "%admins%"}}, DuckDBBackend(filled, fields=fields_of(FRAME.schema), table="t")) == [0, 3]
+
+
+def test_a_dash_is_any_dash() -> None:
+    frame = pl.DataFrame({"text": ["run -x", "run /x", "run \u2013x", "run x"]})
+    rule = {"title": "t", "logsource": {"product": "x"}, "detection": {"s": {"text|windash|contains": " -x"}, "condition": "s"}}
+    query = DuckDBBackend(fields=fields_of(frame.schema), table="t").convert(SigmaCollection.from_dicts([rule]))[0]
+    with connect() as connection:
+        connection.register("t", frame.to_arrow())
+        assert connection.sql(f"SELECT text FROM ({query})").fetchall() == [("run -x",), ("run /x",), ("run \u2013x",)]
+
+
+def test_long_names_of_the_flags_mean_the_same() -> None:
+    assert found({"s": {"text|re|ignorecase": "^ALP"}}) == [0]
+    assert found({"s": {"text|re|dotall": "path.line"}}) == [4] and found({"s": {"text|re|multiline": "^line"}}) == [4]
+
+
+@pytest.mark.parametrize(("selection", "rows"), [
+    ({"moment": "2026-01-06T07:30:00Z"}, [1]), ({"moment": "2026-01-06T08:30:00+01:00"}, [1]), ({"moment": "yesterday"}, []),
+    ({"moment|startswith": "2026-01-06T07"}, [1]), ({"moment|re": "^2026-01-0[67]T"}, [1, 2]),
+    ({"address|cidr": "::/0"}, [3, 4]), ({"status": "4.01e2"}, [1]), ({"n|fieldref": "share"}, []), ({"text|fieldref": "status"}, []),
+])
+def test_times_addresses_and_numbers_as_people_write_them(selection: dict[str, Any], rows: list[int]) -> None:
+    assert found({"s": selection}) == rows
+
+
+@pytest.mark.parametrize(("text", "network", "inside"), [
+    ("300.1.1.1", "0.0.0.0/0", False), ("10.1.2", "10.0.0.0/8", False), ("10.1.2.3.4", "10.0.0.0/8", False), ("010.1.2.3", "10.0.0.0/8", False),
+    ("10.255.255.255", "10.0.0.0/8", True), ("11.0.0.0", "10.0.0.0/8", False), ("10.1.2.3:443", "10.0.0.0/8", False),
+    ("2001:db8::1", "2001:db8::/32", True), ("2001:DB8:0:0:0:0:0:1", "2001:db8::/32", True), ("2001:db8:1::2::3", "2001:db8::/32", False),
+    ("2001:db80::1", "2001:db8::/32", False), ("2001:db8:::1", "2001:db8::/32", False), ("2001:db8:0:0:0:0:0", "2001:db8::/32", False),
+    ("2001:db8:0:0:0:0:0:0:1", "2001:db8::/32", False), ("2001:12345::1", "2001:1234::/32", False), ("::", "::/128", True), ("::1", "::/128", False),
+    ("::ffff:10.1.2.3", "::ffff:0:0/96", True), ("fe80::", "fe80::/10", True), ("a:b", "::/0", False), ("", "::/0", False),
+])
+def test_only_addresses_lie_in_networks(text: str, network: str, inside: bool) -> None:
+    frame = pl.DataFrame({"text": [text]})
+    rule = {"title": "t", "logsource": {"product": "x"}, "detection": {"s": {"text|cidr": network}, "condition": "s"}}
+    query = DuckDBBackend(fields=fields_of(frame.schema), table="t").convert(SigmaCollection.from_dicts([rule]))[0]
+    with connect() as connection:
+        connection.register("t", frame.to_arrow())
+        assert connection.sql(f"SELECT count(*) = 1 FROM ({query})").fetchall() == [(inside,)]
+
+
+def test_a_search_without_field_keeps_its_modifiers() -> None:
+    assert found({"s": {"|cased": "Alpha"}}) == [0] and found({"s": {"|cased": "ALPHA"}}) == []
+    assert found({"s": {"|windash": "ALPHA"}}) == [0]
+    for odd in ({"s": [None]}, {"s": [True]}, {"s": {"|cidr": "10.0.0.0/8"}}):
+        with pytest.raises(SigmaFeatureNotSupportedByBackendError, match="without a field"):
+            found(odd)
+
+
+def test_the_hour_is_utc_whatever_the_connection_says() -> None:
+    rule = {"title": "t", "logsource": {"product": "x"}, "detection": {"s": {"moment|hour": 7, "moment|startswith": "2026-01-05T07"}, "condition": "s"}}
+    query = backend().convert(SigmaCollection.from_dicts([rule]))[0]
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'Asia/Seoul'")
+        connection.register("t", FRAME.to_arrow())
+        assert connection.sql(f"SELECT count(*) FROM ({query})").fetchall() == [(1,)]
 
 
 def test_the_query_is_one_select() -> None:

@@ -171,3 +171,17 @@ def test_order_agrees(events: list[dict[str, Any]], frame_of: dict[str, Any], na
         assert any(group == tuple(hit["group_values"]) and end == hit["end_us"] and start <= hit["start_us"] for group, start, end in their_windows)
     for group, start, end in their_windows:
         assert any(group == tuple(hit["group_values"]) and start <= hit["start_us"] and hit["end_us"] <= end for hit in mine)
+
+
+@EXAMPLES
+@given(rows, st.sampled_from(["5s", "10s"]), st.integers(1, 3), st.sampled_from([
+    {"type": "event_count", "rules": ["below"], "condition": {"gte": 2}}, {"type": "event_count", "rules": ["below", "c"], "condition": {"gte": 2}},
+    {"type": "temporal", "rules": ["below", "b"]}, {"type": "temporal", "rules": ["b", "below", "c"], "condition": {"gte": 2}},
+]), st.sampled_from(["event_count", "value_count"]))
+def test_correlations_of_correlations_agree(events: list[dict[str, Any]], span: str, least: int, above: dict[str, Any], below: str) -> None:
+    low = {"type": below, "rules": ["a"], "timespan": span, "group-by": ["user"],
+           "condition": {"gte": least, **({"field": "text"} if below == "value_count" else {})}}
+    rules = [*_base(), {"title": "l", "name": "below", "correlation": low},
+             {"title": "x", "name": "x", "correlation": {"timespan": "20s", "group-by": ["user"], **above}}]
+    table = frame(events)
+    assert _windows(ours(rules, table), False) == _windows(theirs(rules, table), True)

@@ -30,32 +30,25 @@ from sigma.processing.pipeline import ProcessingPipeline
 from sigma.rule import SigmaRule
 from sigma.types import (
     SigmaBool,
+    SigmaCasedString,
     SigmaCIDRExpression,
     SigmaCompareExpression,
+    SigmaExpansion,
     SigmaFieldReference,
     SigmaNumber,
+    SigmaQueryExpression,
     SigmaRegularExpression,
     SigmaString,
     SigmaTimestampPart,
     SpecialChars,
-    TimestampPart,
 )
 
 from audit_lab.signals.sigma import leaves
 from audit_lab.signals.sigma.correlations import compile_correlation
 from audit_lab.signals.sigma.fields import Field, fields_of, identifier
-from audit_lab.signals.sigma.leaves import FALSE, TRUE
+from audit_lab.signals.sigma.leaves import FALSE, TRUE, join
 
 __all__ = ["DuckDBBackend", "fields_of"]
-
-_PARTS = {
-    TimestampPart.MINUTE: "minute",
-    TimestampPart.HOUR: "hour",
-    TimestampPart.DAY: "day",
-    TimestampPart.WEEK: "week",
-    TimestampPart.MONTH: "month",
-    TimestampPart.YEAR: "year",
-}
 
 
 class DuckDBBackend(Backend):
@@ -127,7 +120,7 @@ class DuckDBBackend(Backend):
         self._relevance, self._negated = relevance, False
         try:
             parsed = [condition.parsed for condition in rule.detection.parsed_condition]
-            return _join([self.convert_condition(item, ConversionState()) for item in parsed], "OR")
+            return join([self.convert_condition(item, ConversionState()) for item in parsed], "OR")
         finally:
             self._relevance = False
 
@@ -143,11 +136,11 @@ class DuckDBBackend(Backend):
 
     def convert_condition_or(self, cond: ConditionOR, state: ConversionState) -> Any:
         """Join by OR."""
-        return _join([self.convert_condition(item, state) for item in cond.args], "OR")
+        return join([self.convert_condition(item, state) for item in cond.args], "OR")
 
     def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> Any:
         """Join by AND."""
-        return _join([self.convert_condition(item, state) for item in cond.args], "AND")
+        return join([self.convert_condition(item, state) for item in cond.args], "AND")
 
     def convert_condition_not(self, cond: ConditionNOT, state: ConversionState) -> Any:
         """Negate; a null comparison counts as false, so its negation holds."""
@@ -214,12 +207,7 @@ class DuckDBBackend(Backend):
     ) -> Any:
         """Part of a time, UTC: minute, hour, day, week (ISO), month, year."""
         value = cast(SigmaTimestampPart, cond.value)
-
-        def build(field: Field) -> str:
-            moment = f"CAST({field.sql} AS TIMESTAMP)" if field.kind == "time" else f"TRY_CAST({field.sql} AS TIMESTAMP)"
-            return f"{_PARTS[value.timestamp_part]}({moment}) = {value.number}"
-
-        return self._leaf(cond.field, build)
+        return self._leaf(cond.field, lambda field: leaves.time_part_leaf(field, value.timestamp_part, value.number))
 
     def convert_condition_field_eq_field(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
         """Another field of the same event."""
@@ -252,14 +240,22 @@ class DuckDBBackend(Backend):
     # ---- searches without a field ------------------------------------------------------------------------
 
     def _keyword(self, build: Callable[[Field], str]) -> str:
-        return _join([self._leaf(name, build) for name in self.keyword_fields], "OR")
+        return join([self._leaf(name, build) for name in self.keyword_fields], "OR")
+
+    def convert_condition_val(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
+        """Value without a field: a text, number or regular expression, or several of them as one value expands to."""
+        if isinstance(cond.value, SigmaExpansion):
+            return self.convert_condition_or(ConditionOR([ConditionValueExpression(value) for value in cond.value.values]), state)
+        if not isinstance(cond.value, SigmaString | SigmaNumber | SigmaRegularExpression | SigmaQueryExpression):
+            raise SigmaFeatureNotSupportedByBackendError(f"a search without a field for {type(cond.value).__name__} is not supported")
+        return super().convert_condition_val(cond, state)
 
     def convert_condition_val_str(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
         """Text anywhere in the text fields."""
-        value = cast(SigmaString, cond.value)
         multi = SpecialChars.WILDCARD_MULTI
-        inside = multi + value + multi
-        return self._keyword(lambda field: leaves.text_leaf(field, inside, cased=False))
+        inside = multi + cast(SigmaString, cond.value) + multi
+        cased = isinstance(cond.value, SigmaCasedString)
+        return self._keyword(lambda field: leaves.text_leaf(field, inside, cased))
 
     def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Any:
         """Number anywhere in the text fields."""
@@ -293,7 +289,7 @@ class DuckDBBackend(Backend):
 
     def _matches(self, reference: SigmaRuleReference) -> str:
         conditions = cast(SigmaRule, reference.rule).get_conversion_result()
-        return f"SELECT * FROM {identifier(self.table)} WHERE {_join([str(item) for item in conditions], 'OR')}"
+        return f"SELECT * FROM {identifier(self.table)} WHERE {join([str(item) for item in conditions], 'OR')}"
 
     # ---- finishing ---------------------------------------------------------------------------------------
 
@@ -307,26 +303,10 @@ class DuckDBBackend(Backend):
         """Return the bare condition."""
         return query
 
-    def finalize_query_relevance(self, rule: Any, query: Any, index: int, state: ConversionState) -> Any:
-        """Return the bare condition of relevance."""
-        return query
+    finalize_query_relevance = finalize_query_condition
 
     def finalize_output_condition(self, queries: list[Any]) -> list[Any]:
         """Return the conditions."""
         return queries
 
-    def finalize_output_relevance(self, queries: list[Any]) -> list[Any]:
-        """Return the conditions."""
-        return queries
-
-
-def _join(parts: list[str | None], word: str) -> str:
-    """Join SQL conditions, folding TRUE and FALSE; grouped whenever there is more than one."""
-    neutral, absorbing = (FALSE, TRUE) if word == "OR" else (TRUE, FALSE)
-    kept = list(dict.fromkeys(part for part in parts if part is not None and part != neutral))
-    if absorbing in kept:
-        return absorbing
-    if len(kept) < 2:
-        return kept[0] if kept else neutral
-    other = " OR " if word == "AND" else " AND "
-    return f" {word} ".join(f"({part})" if other in part else part for part in kept)
+    finalize_output_relevance = finalize_output_condition

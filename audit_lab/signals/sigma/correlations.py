@@ -8,8 +8,10 @@ Every correlation becomes a chain of small SELECTs over the matches of the rules
    back over `timespan`, both ends included. A chain (`temporal_ordered`) ends at an event of its last rule and
    takes, going back, the latest earlier event of each rule before it: if any chain fits into the time span this one
    does, and an old first event never hides a young one. Equal times are in no order;
-3. *episodes*: windows that overlap are one hit, so that a burst of ten thousand events is one row that holds them all
-   and the evidence stays linear in the number of matches.
+3. *episodes*: windows that overlap are one hit, so that a burst of ten thousand events is one row that holds them all;
+4. *evidence* (`evidence.py`): the events of each hit, down through the correlations that it builds on.
+
+All of it is linear in matches and answers, apart from sorting: a million events of one group are no trap.
 
 Time is in microseconds, as a BIGINT. The same chain serves the standalone backend (matches from the table) and
 `engine.py` (matches from its table of hits).
@@ -22,6 +24,7 @@ from collections.abc import Callable, Mapping
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType, SigmaRuleReference
 from sigma.exceptions import SigmaCorrelationRuleError, SigmaFeatureNotSupportedByBackendError
 
+from audit_lab.signals.sigma.evidence import inside, resolved
 from audit_lab.signals.sigma.fields import Field
 from audit_lab.signals.sigma.thresholds import aggregate, clauses, enough, extreme, length, numeric, qualifies
 
@@ -52,6 +55,7 @@ def compile_correlation(
     """
     compiler = _Compiler(fields, matches, id_sql, time_sql)
     hits = compiler.node(rule, windows)
+    evidence = compiler.evidence(rule)
     groups = len(rule.group_by or [])
     values = ", ".join(f"CAST(w.g{i} AS VARCHAR)" for i in range(groups))
     order = "e.ts, e.id"
@@ -60,7 +64,7 @@ def compile_correlation(
         f"WITH {stages}\n"
         f"SELECT [{values}]::VARCHAR[] AS group_values, w.start_us, w.end_us, w.metric, w.n_windows, "
         f"list(e.id ORDER BY {order}) AS event_ids, last(e.id ORDER BY {order}) AS last_event_id "
-        f"FROM {hits} w JOIN {compiler.evidence(hits)} e ON e.hit = w.hit "
+        f"FROM {hits} w JOIN {evidence} e ON e.hit = w.hit "
         f"GROUP BY ALL ORDER BY w.end_us, w.start_us, group_values"
     )
 
@@ -79,13 +83,8 @@ class _Compiler:
         self.stages.append((name, select))
         return name
 
-    @staticmethod
-    def evidence(hits: str) -> str:
-        """Name of the stage (hit, id, ts) that lists the events of the hits."""
-        return f"{hits}_evidence"
-
     def node(self, rule: SigmaCorrelationRule, windows: bool) -> str:
-        """Compile one correlation; return the stage (hit, g0…, start_us, end_us, metric, n_windows)."""
+        """Compile one correlation; return the stage (hit, g0…, start_us, end_us, metric, n_windows; episode when `windows`)."""
         if id(rule) in self.open:
             raise SigmaCorrelationRuleError("the correlation refers to itself", source=rule.source)
         self.open.add(id(rule))
@@ -136,7 +135,7 @@ class _Compiler:
                 columns.append(f"u{i}.x AS g{i}")
             else:
                 columns.append(f"{_group_key(field)} AS g{i}")
-        columns.append(f"{self._value(value, numeric)} AS v")
+        columns += [f"{self._value(value, numeric)} AS v", "NULL::BIGINT AS episode"]
         own_id = f"CAST({self.id_sql} AS VARCHAR)" if mixed else self.id_sql
         return (
             f"SELECT {own_id} AS id, CAST({self.time_sql} AS BIGINT) AS ts, {slot} AS slot, {', '.join(columns)} "
@@ -156,7 +155,7 @@ class _Compiler:
             raise SigmaFeatureNotSupportedByBackendError(f"a correlation has no value '{value}'")
         columns = [f"{own[name]} AS g{i}" for i, name in enumerate(group)]
         columns.append(f"{own[value]} AS v" if value is not None else "NULL AS v")
-        return f"SELECT '{hits}:' || hit AS id, end_us AS ts, {slot} AS slot, {', '.join(columns)} FROM {hits}"
+        return f"SELECT '{hits}:' || hit AS id, end_us AS ts, {slot} AS slot, {', '.join(columns)}, episode FROM {hits}"
 
     def _field(self, name: str) -> Field:
         if name not in self.fields:
@@ -197,25 +196,19 @@ class _Compiler:
         return self._episodes(rule, stem, found, gs, count, windows)
 
     def _episodes(self, rule: SigmaCorrelationRule, stem: str, found: str, gs: str, count: int, windows: bool) -> str:
-        """3. Number the windows, or merge those that overlap; list their evidence."""
-        hits = f"{stem}_hits"
+        """3. Number the windows, or merge those that overlap; windows that overlap are of one episode, named by its start."""
+        group = f"PARTITION BY {gs[:-2]} " if count else ""
+        fresh = f"SELECT *, start_us > COALESCE(lag(end_us) OVER ({group}ORDER BY end_us), start_us - 1) AS fresh FROM {found}"
+        numbered = f"SELECT *, max(start_us) FILTER (fresh) OVER ({group}ORDER BY end_us) AS episode FROM ({fresh})"
         if windows:
             number = f"row_number() OVER (ORDER BY {gs}end_us)"
-            self.add(hits, f"SELECT {number} AS hit, {gs}start_us, end_us, metric, 1 AS n_windows FROM {found}")
+            select = f"SELECT {number} AS hit, {gs}start_us, end_us, metric, 1 AS n_windows, episode FROM ({numbered})"
         else:
-            over = f"{f'PARTITION BY {gs[:-2]} ' if count else ''}ORDER BY end_us"
-            fresh = f"SELECT *, start_us > COALESCE(lag(end_us) OVER ({over}), start_us - 1) AS fresh FROM {found}"
-            numbered = f"SELECT *, sum(fresh::INTEGER) OVER ({over}) AS episode FROM ({fresh})"
-            self.add(hits, (
+            select = (
                 f"SELECT row_number() OVER (ORDER BY {gs}episode) AS hit, {gs}min(start_us) AS start_us, max(end_us) AS end_us, "
                 f"{extreme(rule)}(metric) AS metric, count(*) AS n_windows FROM ({numbered}) GROUP BY {gs}episode"
-            ))
-        same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
-        only = " AND m.v IS NOT NULL" if numeric(rule) else ""
-        self._evidence(rule, hits, (
-            f"SELECT w.hit, m.id, m.ts FROM {hits} w JOIN {stem}_input m ON {same}m.ts BETWEEN w.start_us AND w.end_us{only}"
-        ))
-        return hits
+            )
+        return self.add(f"{stem}_hits", select)
 
     # ---- 2. chains ---------------------------------------------------------------------------------------
 
@@ -227,31 +220,34 @@ class _Compiler:
         found = []
         for number, slots in enumerate(ways):
             last = len(slots) - 1
-            current = f"SELECT DISTINCT {gs}ts AS t{last} FROM {stem}_input WHERE slot = {slots[last]}"
+            by = f"GROUP BY {gs}ts"
+            current = f"SELECT {gs}ts AS t{last}, min(episode) AS e{last} FROM {stem}_input WHERE slot = {slots[last]} {by}"
             for place in range(last - 1, -1, -1):
                 step = self.add(f"{stem}_k{number}_{place + 1}", current)
                 same = "".join(f"a.g{i} = b.g{i} AND " for i in range(count))
-                times = ", ".join(f"a.t{later}" for later in range(place + 1, last + 1))
+                times = ", ".join(f"a.t{later}, a.e{later}" for later in range(place + 1, last + 1))
                 own = "".join(f"a.g{i}, " for i in range(count))
                 current = (
-                    f"SELECT {own}b.ts AS t{place}, {times} FROM {step} a ASOF JOIN "
-                    f"(SELECT DISTINCT {gs}ts FROM {stem}_input WHERE slot = {slots[place]}) b ON {same}a.t{place + 1} > b.ts"
+                    f"SELECT {own}b.ts AS t{place}, b.episode AS e{place}, {times} FROM {step} a ASOF JOIN "
+                    f"(SELECT {gs}ts, min(episode) AS episode FROM {stem}_input WHERE slot = {slots[place]} {by}) b "
+                    f"ON {same}a.t{place + 1} > b.ts"
                 )
-            fill = "".join(f", NULL::BIGINT AS t{place}" for place in range(last + 1, widest))
-            found.append(f"SELECT {gs}{number} AS clause, {', '.join(f't{p}' for p in range(last + 1))}{fill}, t{last} AS end_us "
+            fill = "".join(f", NULL::BIGINT AS t{place}, NULL::BIGINT AS e{place}" for place in range(last + 1, widest))
+            found.append(f"SELECT {gs}{number} AS clause, {', '.join(f't{p}, e{p}' for p in range(last + 1))}{fill}, t{last} AS end_us "
                          f"FROM ({current}) WHERE t{last} - t0 <= {span}")
         chains = self.add(f"{stem}_chains", " UNION ALL ".join(found))
-        # Chains that share all but their last event are one hit, unless each window was asked for.
+        # Chains that share all but their last event are one hit, unless each window was asked for; for a correlation
+        # below, sharing its episode is enough: a long burst before an event is one beginning, not a thousand.
         heads = "".join(f", CASE WHEN clause IN ({', '.join(str(n) for n, s in enumerate(ways) if len(s) - 1 > p) or '-1'}) "
-                        f"THEN t{p} END AS h{p}" for p in range(widest - 1))
+                        f"THEN COALESCE(e{p}, t{p}) END AS h{p}" for p in range(widest - 1))
         key = ", end_us" if windows else ""
         heads_key = "".join(f", h{p}" for p in range(widest - 1))
         members = self.add(f"{stem}_members", (
             f"SELECT dense_rank() OVER (ORDER BY {gs}clause{heads_key}{key}) AS hit, * FROM (SELECT *{heads} FROM {chains})"
         ))
         hits = self.add(f"{stem}_hits", (
-            f"SELECT hit, {gs}min(t0) AS start_us, max(end_us) AS end_us, "
-            f"{length(ways)} AS metric, count(*) AS n_windows FROM {members} GROUP BY hit, {gs}clause"
+            f"SELECT hit, {gs}min(t0) AS start_us, max(end_us) AS end_us, {length(ways)} AS metric, count(*) AS n_windows, "
+            f"min(t0) AS episode FROM {members} GROUP BY hit, {gs}clause"
         ))
         same = "".join(f"m.g{i} = w.g{i} AND " for i in range(count))
         links = " UNION ".join(
@@ -259,26 +255,17 @@ class _Compiler:
             f"ON {same}w.clause = {number} AND m.slot = {slot} AND m.ts = w.t{place}"
             for number, slots in enumerate(ways) for place, slot in enumerate(slots)
         )
-        self._evidence(rule, hits, links)
+        self.add(f"{stem}_links", links)
         return hits
 
-    # ---- evidence ----------------------------------------------------------------------------------------
+    # ---- 4. evidence -------------------------------------------------------------------------------------
 
-    def _evidence(self, rule: SigmaCorrelationRule, hits: str, select: str) -> None:
-        """List the events of hits; those of a correlation below stand for that correlation's own hit."""
-        children = {self.nodes[id(r.rule)] + "_hits" for r in rule.referenced_rules if isinstance(r.rule, SigmaCorrelationRule)}
-        if not children:
-            self.add(self.evidence(hits), f"SELECT DISTINCT * FROM ({select})")
-            return
-        direct = self.add(f"{hits}_direct", select)
-        parts = [
-            f"SELECT d.hit, e.id, e.ts FROM {direct} d JOIN {self.evidence(child)} e ON d.id = '{child}:' || e.hit"
-            for child in sorted(children)
-        ]
-        if any(not isinstance(r.rule, SigmaCorrelationRule) for r in rule.referenced_rules):
-            prefixes = " AND ".join(f"NOT starts_with(CAST(d.id AS VARCHAR), '{child}:')" for child in sorted(children))
-            parts.append(f"SELECT d.hit, d.id, d.ts FROM {direct} d WHERE {prefixes}")
-        self.add(self.evidence(hits), " UNION ".join(parts))
+    def evidence(self, rule: SigmaCorrelationRule) -> str:
+        """Return the stage (hit, id, ts) that lists the events of the hits, each once."""
+        stem = self.nodes[id(rule)]
+        ordered = rule.type == SigmaCorrelationType.TEMPORAL_ORDERED
+        direct = f"{stem}_links" if ordered else inside(self.add, rule, stem, f"SELECT * FROM {stem}_hits", f"{stem}_direct")
+        return resolved(self.add, self.nodes, rule, direct)
 
 
 def _aliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: str) -> str:

@@ -58,10 +58,16 @@ def literal(text: str) -> str:
 
 
 def fields_of(schema: Mapping[str, Any]) -> dict[str, Field]:
-    """Return one field per column of a Polars schema; columns of other types than `Kind` knows are left out."""
+    """Return one field per column of a Polars schema, or of a DuckDB table as {column: type}; columns of other types are left out.
+
+    >>> import duckdb
+    >>> table = duckdb.sql("SELECT 'get' AS verb, 200::SMALLINT AS status, ['a'] AS groups, {'a': 1} AS rest")
+    >>> {name: field.kind for name, field in fields_of(dict(zip(table.columns, table.types, strict=True))).items()}
+    {'verb': 'text', 'status': 'integer', 'groups': 'texts'}
+    """
     found: dict[str, Field] = {}
     for name, dtype in schema.items():
-        kind = _kind(dtype)
+        kind = _kind(dtype) if isinstance(dtype, type(pl.String) | pl.DataType) else _duckdb_kind(str(dtype))
         if kind is not None:
             found[name] = Field(kind, identifier(name))
     return found
@@ -78,4 +84,18 @@ def _kind(dtype: Any) -> Kind | None:
         return "integer"
     if dtype.is_numeric():
         return "number"
-    return "time" if dtype.is_temporal() else None
+    return "time" if dtype in (pl.Datetime, pl.Date) else None
+
+
+def _duckdb_kind(name: str) -> Kind | None:
+    if name in ("VARCHAR", "UUID") or name.startswith("ENUM"):
+        return "text"
+    if name == "VARCHAR[]":
+        return "texts"
+    if name == "BOOLEAN":
+        return "boolean"
+    if name in ("FLOAT", "DOUBLE") or name.startswith("DECIMAL"):
+        return "number"
+    if name.endswith("INT") or name == "INTEGER":
+        return "integer"
+    return "time" if name == "DATE" or name.startswith("TIMESTAMP") else None

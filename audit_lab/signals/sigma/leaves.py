@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import duckdb
 from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
-from sigma.types import CompareOperators, SigmaRegularExpression, SigmaString, SpecialChars
+from sigma.types import CompareOperators, Placeholder, SigmaRegularExpression, SigmaString, SpecialChars, TimestampPart
 
 from audit_lab.signals.sigma.fields import Field, literal
 
 TRUE, FALSE = "TRUE", "FALSE"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPERATORS = {
     CompareOperators.LT: "<",
     CompareOperators.LTE: "<=",
@@ -26,6 +28,18 @@ _OPERATORS = {
     CompareOperators.GTE: ">=",
     CompareOperators.NEQ: "<>",
 }
+
+
+def join(parts: list[str | None], word: str) -> str:
+    """Join SQL conditions, folding TRUE and FALSE; grouped whenever there is more than one."""
+    neutral, absorbing = (FALSE, TRUE) if word == "OR" else (TRUE, FALSE)
+    kept = list(dict.fromkeys(part for part in parts if part is not None and part != neutral))
+    if absorbing in kept:
+        return absorbing
+    if len(kept) < 2:
+        return kept[0] if kept else neutral
+    other = " OR " if word == "AND" else " AND "
+    return f" {word} ".join(f"({part})" if other in part else part for part in kept)
 
 
 def any_element(field: Field, predicate: Callable[[str], str]) -> str:
@@ -40,21 +54,52 @@ def text_leaf(field: Field, value: SigmaString, cased: bool) -> str:
     parts: list[object] = [part for part in value.s if part != ""]
     if any(isinstance(part, str) and "\x00" in part for part in parts):
         raise SigmaFeatureNotSupportedByBackendError("a text with a NUL character cannot be searched")
+    _no_placeholder(parts)
     if parts and all(part == SpecialChars.WILDCARD_MULTI for part in parts):
         return exists_leaf(field)
     if field.kind in ("text", "texts"):
         return _text_in_text(field, parts, cased)
-    plain = "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None
-    if plain is None or field.kind == "time":
-        as_text = Field("text", f"CAST({field.sql} AS VARCHAR)")
-        return _text_in_text(as_text, parts, cased)
+    if not all(isinstance(part, str) for part in parts):
+        return _text_in_text(Field("text", as_text(field)), parts, cased)
+    return _text_in_typed(field, "".join(map(str, parts)))
+
+
+def _text_in_typed(field: Field, plain: str) -> str:
+    """Return a text without wildcards compared with a time, truth value or number: as one of these, or false."""
+    if field.kind == "time":
+        moment = _moment(plain)
+        return FALSE if moment is None else f"epoch_us({field.sql}) = {moment}"
     if field.kind == "boolean":
         words = {"true": TRUE, "1": TRUE, "false": FALSE, "0": FALSE}
         word = words.get(plain.strip().lower())
         return FALSE if word is None else f"{field.sql} = {word}"
-    if not re.fullmatch(r"\s*[+-]?\d+(\.\d+)?\s*", plain):
+    if not re.fullmatch(r"\s*[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?\s*", plain):
         return FALSE
     return f"{field.sql} = {plain.strip()}"
+
+
+def as_text(field: Field) -> str:
+    """Return SQL that writes a value that is no text as one; a time as the API server writes it, 2026-01-05T07:30:00.000000Z."""
+    if field.kind == "time":
+        return f"strftime(make_timestamp(epoch_us({field.sql})), '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"CAST({field.sql} AS VARCHAR)"
+
+
+def _moment(text: str) -> int | None:
+    """Return a written time in microseconds since 1970, UTC where it names no zone, or None where it is no time."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _no_placeholder(parts: Sequence[object]) -> None:
+    for part in parts:
+        if isinstance(part, Placeholder):
+            raise SigmaFeatureNotSupportedByBackendError(
+                f"the placeholder '%{part.name}%' was not filled in: give a pipeline that expands it"
+            )
 
 
 def _text_in_text(field: Field, parts: list[object], cased: bool) -> str:
@@ -113,10 +158,24 @@ def compare_leaf(field: Field, operator: CompareOperators, number: float) -> str
     """Return `field` < number and its like; a text that is no number compares false."""
     sign = _OPERATORS[operator]
     if field.kind in ("text", "texts"):
-        return any_element(field, lambda x: f"TRY_CAST({x} AS DOUBLE) {sign} {number}")
+        # 'nan' and 'inf' are words here: as numbers they would be greater than every other.
+        return any_element(field, lambda x: f"isfinite(TRY_CAST({x} AS DOUBLE)) AND TRY_CAST({x} AS DOUBLE) {sign} {number}")
     if field.kind == "boolean":
         return f"CAST({field.sql} AS INTEGER) {sign} {number}"
     return FALSE if field.kind == "time" else f"{field.sql} {sign} {number}"
+
+
+def time_part_leaf(field: Field, part: TimestampPart, number: float) -> str:
+    """Return `part` of a time, UTC (the week is ISO's) = number; a text that is no time compares false."""
+    if field.kind not in ("time", "text", "texts"):
+        return FALSE
+
+    def build(x: str) -> str:
+        return f"{part.name.lower()}(make_timestamp(epoch_us({x}))) = {number}"
+
+    if field.kind == "time":
+        return build(field.sql)
+    return any_element(field, lambda x: build(f"TRY_CAST({x} AS TIMESTAMPTZ)"))
 
 
 def exists_leaf(field: Field) -> str:
@@ -126,11 +185,12 @@ def exists_leaf(field: Field) -> str:
 
 def regex_leaf(field: Field, expression: SigmaRegularExpression) -> str:
     """Return whether the regular expression is found in `field` (RE2 syntax, as DuckDB has it)."""
+    _no_placeholder(expression.regexp.s)
     pattern = expression.escape(escaped=[], escape_char="", escape_escape_char=False)
     problem = _regex_problem(pattern)
     if problem:
         raise SigmaFeatureNotSupportedByBackendError(f"regular expression not supported: {problem}")
-    target = field if field.kind in ("text", "texts") else Field("text", f"CAST({field.sql} AS VARCHAR)")
+    target = field if field.kind in ("text", "texts") else Field("text", as_text(field))
     return any_element(target, lambda x: f"regexp_matches({x}, {literal(pattern)})")
 
 
@@ -146,16 +206,17 @@ def _regex_problem(pattern: str) -> str:
 
 def reference_leaf(field: Field, other: Field, starts: bool, ends: bool) -> str:
     """Return `field` = another field of the same event, or starts with, ends with or contains (both flags) it."""
-    if field.kind == "texts" and other.kind == "texts":
-        folded = [f"list_transform({side.sql}, lambda x: lower(x))" for side in (field, other)]
-        return f"list_has_any({folded[0]}, {folded[1]})"
-    if field.kind != "texts" and other.kind == "texts":
-        inner = _reference("y", f"CAST({field.sql} AS VARCHAR)", starts, ends)
-        return f"list_bool_or(list_transform({other.sql}, lambda y: {inner}))"
-    if field.kind in ("integer", "number", "boolean", "time") and field.kind == other.kind and not (starts or ends):
-        return f"{field.sql} = {other.sql}"
-    left = field if field.kind in ("text", "texts") else Field("text", f"CAST({field.sql} AS VARCHAR)")
-    return any_element(left, lambda x: _reference(f"CAST({other.sql} AS VARCHAR)", x, starts, ends))
+    kinds = {field.kind, other.kind}
+    if not (starts or ends):
+        if kinds <= {"integer", "number"} or (len(kinds) == 1 and kinds <= {"boolean", "time"}):
+            return f"{field.sql} = {other.sql}"
+        if kinds & {"integer", "number"} and "text" in kinds:
+            return " = ".join(side.sql if side.kind != "text" else f"TRY_CAST({side.sql} AS DOUBLE)" for side in (field, other))
+    left, right = (side if side.kind in ("text", "texts") else Field("text", as_text(side)) for side in (field, other))
+    if right.kind != "texts":
+        return any_element(left, lambda x: _reference(right.sql, x, starts, ends))
+    inner = any_element(left, lambda x: _reference("y", x, starts, ends))
+    return f"list_bool_or(list_transform({right.sql}, lambda y: {inner}))"
 
 
 def _reference(needle: str, x: str, starts: bool, ends: bool) -> str:
@@ -176,12 +237,16 @@ def cidr_leaf(field: Field, network: ipaddress.IPv4Network | ipaddress.IPv6Netwo
     return any_element(field, lambda x: _in_ipv6(x, network))
 
 
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = f"{_OCTET}([.]{_OCTET}){{3}}"
+
+
 def _in_ipv4(x: str, network: ipaddress.IPv4Network) -> str:
     # An IPv4 address may be written as mapped into IPv6.
     address = f"regexp_replace(lower({x}), '^::ffff:', '')"
     octets = str(network.network_address).split(".")
     whole, rest = divmod(network.prefixlen, 8)
-    terms = [f"regexp_full_match({address}, '[0-9]{{1,3}}([.][0-9]{{1,3}}){{3}}')"]
+    terms = [f"regexp_full_match({address}, '{_IPV4}')"]
     if whole:
         prefix = ".".join(octets[:whole])
         terms.append(f"{address} = {literal(prefix)}" if whole == 4 else f"starts_with({address}, {literal(prefix + '.')})")
@@ -194,18 +259,25 @@ def _in_ipv4(x: str, network: ipaddress.IPv4Network) -> str:
 
 def _in_ipv6(x: str, network: ipaddress.IPv6Network) -> str:
     # Write the address out as 32 hex digits, then compare the leading ones and, where the prefix ends inside one, its range.
-    address = f"lower({x})"
-    head, tail = f"split_part({address}, '::', 1)", f"split_part({address}, '::', 2)"
-    groups = [f"list_filter(string_split({side}, ':'), lambda h: h <> '')" for side in (head, tail)]
-    zeros = f"list_transform(range(greatest(0, 8 - len({groups[0]}) - len({groups[1]}))), lambda z: '0')"
-    digits = f"array_to_string(list_transform({groups[0]} || {zeros} || {groups[1]}, lambda h: lpad(h, 4, '0')), '')"
+    tail = f"regexp_extract(lower({x}), '{_IPV4}$')"
+    octets = ", ".join(f"CAST(split_part({tail}, '.', {n}) AS INTEGER)" for n in (1, 2, 3, 4))
+    hexed = f"format('{{:02x}}{{:02x}}:{{:02x}}{{:02x}}', {octets})"
+    address = f"CASE WHEN {tail} <> '' THEN regexp_replace(lower({x}), '{_IPV4}$', {hexed}) ELSE lower({x}) END"
+    sides = [f"list_filter(string_split(split_part(a, '::', {n}), ':'), lambda h: h <> '')" for n in (1, 2)]
+    zeros = f"list_transform(range(greatest(0, 8 - len({sides[0]}) - len({sides[1]}))), lambda z: '0')"
+    digits = f"array_to_string(list_transform({sides[0]} || {zeros} || {sides[1]}, lambda h: lpad(h, 4, '0')), '')"
     bits = network.network_address.packed.hex()
     whole, rest = divmod(network.prefixlen, 4)
-    terms = [f"contains({address}, ':')", f"len({digits}) = 32"]
+    terms = [
+        "regexp_full_match(a, '([0-9a-f]{1,4}:|:)+([0-9a-f]{1,4}|:)')", "NOT regexp_matches(a, ':::|::.*::|^:[^:]|[^:]:$')",
+        f"len({digits}) = 32",
+    ]
     if whole:
         terms.append(f"starts_with({digits}, {literal(bits[:whole])})")
     if rest:
         first = int(bits[whole], 16)
         last = first + (1 << (4 - rest)) - 1
         terms.append(f"substr({digits}, {whole + 1}, 1) BETWEEN '{first:x}' AND '{last:x}'")
-    return "(" + " AND ".join(terms) + ")"
+    terms.append("(contains(a, '::') OR len(string_split(a, ':')) = 8)")
+    # One element list: the way to name a value once inside an expression.
+    return f"list_transform([{address}], lambda a: {' AND '.join(terms)})[1]"
