@@ -21,6 +21,7 @@ from audit_lab import tables
 from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, make_judge, read_calls, run_judge
+from audit_lab.limits import budget_notes, case_limits
 from audit_lab.profile import Profile
 from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
@@ -196,7 +197,10 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:
-    cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals, run.table("stories"))
+    limits, unknown = case_limits(run.profile)
+    cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals, run.table("stories"), limits)
+    run.notes += ([unknown] if unknown else []) + budget_notes(cases.days, limits)
+    run.store.remember("budget", cases.days.with_columns(pl.col("day").cast(pl.String)).to_dicts())
     return {"candidates": cases.candidates, "scores": cases.scores}
 
 
@@ -267,6 +271,8 @@ def _fingerprint(run: Run, stage: Stage) -> str:
         extra += [detector if isinstance(detector, str) else _source_of(detector) for detector in run.detectors]
         extra += [_files_digest(Path(path)) for path in (*run.profile.signals.rules, *run.profile.signals.exceptions)]
         extra.append(str(run.today) if run.profile.signals.exceptions else "")
+    if stage.name == "candidates":
+        extra.append(str(case_limits(run.profile)[0]))
     if stage.name == "verdicts":
         extra.append(str(run.profile.evaluate.threshold))
         # Labels become examples for models only; the baseline does not look at them.

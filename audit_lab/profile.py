@@ -52,7 +52,13 @@ class SignalSettings(_Section):
     full_share: float = Field(0.0125, ge=0, le=1, description="share of sessions, furthest from their past, for the full model even then")
     neighbours: int = Field(10, ge=1, description="k of the nearest-neighbour distance")
     min_peers: int = Field(20, ge=2, description="smaller peer groups are pooled with the rest of their kind's family")
-    budget_cases: int = Field(40, ge=1, description="cases a day that people and models can look at")
+    budget_cases: int = Field(40, ge=1, description="cases that people and models can look at, per calendar day (UTC) of the archive")
+    budget_tokens: int | None = Field(
+        None, ge=0, description="tokens that questions about a day's cases may take; null = judge.max_tokens_per_day where a model is asked"
+    )
+    budget_usd: float | None = Field(
+        None, ge=0, description="US dollars that a day's cases may cost; null = judge.max_usd_per_day where a model is asked"
+    )
     exploration_share: float = Field(0.1, ge=0, le=0.5, description="share of the budget drawn at random from the rest")
     seed: int = Field(7, description="seed of everything drawn at random")
 

@@ -275,7 +275,7 @@ TABLES: dict[str, Table] = {
     "scores": Table("session × detector, chosen or not (what evaluation needs)", ("session_id", "detector_id"), {
         "case_id": _k(pl.String, "case"),
         "session_id": _k(pl.String, "session of the case"),
-        "detector_id": _k(pl.String, "rules, outliers, fused, or a detector's name"),
+        "detector_id": _k(pl.String, "rules, outliers, fused, floors, or a detector's name"),
         "score": _k(pl.Float64, "0–1, higher is more suspicious"),
     }),
     "evidence": Table("row of a candidate's evidence pack", ("case_id", "row"), {

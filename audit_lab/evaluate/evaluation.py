@@ -68,7 +68,7 @@ def evaluate(
     placed = map_incidents(incidents, labels, sessions, events)
     actors = (sessions["cluster"] + "\x1f" + sessions["actor"]).to_numpy()
     draw = bootstrap_actors(actors, settings.bootstrap, settings.confidence, seed)
-    by_scorer, why_not, shown = session_scores(sessions, scores, candidates, verdicts, settings.threshold)
+    by_scorer, why_not, shown = session_scores(sessions, scores, candidates, verdicts, settings.threshold, session_events)
     names = [*SCORERS, *(name for name in by_scorer if name not in SCORERS)]
 
     blocks, curve = {}, {}

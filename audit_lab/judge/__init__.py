@@ -8,6 +8,7 @@
 
 from audit_lab.judge.cache import read_calls
 from audit_lab.judge.compare import compare_summary, compare_verdicts, probe_model
+from audit_lab.judge.estimate import CaseCost, estimate_case
 from audit_lab.judge.evidence import QUERIES, build_evidence
 from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, Judge, judge_cases, make_judge
@@ -18,7 +19,7 @@ from audit_lab.judge.run import CaseFiles, examples_for, run_judge
 from audit_lab.judge.verdicts import JudgeTables
 
 __all__ = [
-    "BASELINE", "QUERIES", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary", "compare_verdicts", "examples_for",
-    "export_prompts", "import_answers", "judge_cases", "make_judge", "probe_model", "read_calls", "render_prompt", "route_cases",
-    "run_judge", "verify_verdicts",
+    "BASELINE", "QUERIES", "CaseCost", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary", "compare_verdicts",
+    "estimate_case", "examples_for", "export_prompts", "import_answers", "judge_cases", "make_judge", "probe_model", "read_calls",
+    "render_prompt", "route_cases", "run_judge", "verify_verdicts",
 ]

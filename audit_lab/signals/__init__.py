@@ -1,6 +1,7 @@
 """Signals: what is odd about a session, by rules, by comparison with the past, and by a user's own detectors; then fused into cases."""
 
 from audit_lab.signals.checks import check_rules
+from audit_lab.signals.choice import Limits, choose_cases
 from audit_lab.signals.coverage import coverage_matrix
 from audit_lab.signals.detectors import Detector, run_detectors
 from audit_lab.signals.embeddings import embed_summaries
@@ -15,8 +16,8 @@ from audit_lab.signals.static import SessionVectors, StaticModel, embed_sessions
 from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 
 __all__ = [
-    "ROUTINE", "CaseTables", "Detector", "Rule", "RuleException", "RuleTables", "SessionVectors", "StaticModel", "check_rules",
-    "coverage_matrix", "embed_sessions", "embed_summaries", "exceptions_toml", "find_outliers", "load_exceptions", "load_rules",
-    "load_static", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules", "run_rules_aside",
-    "save_static",
+    "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables", "SessionVectors", "StaticModel", "check_rules",
+    "choose_cases", "coverage_matrix", "embed_sessions", "embed_summaries", "exceptions_toml", "find_outliers", "load_exceptions",
+    "load_rules", "load_static", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules",
+    "run_rules_aside", "save_static",
 ]

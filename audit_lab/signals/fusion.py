@@ -13,15 +13,14 @@ identity, or most of its peers, had triggered in most of its earlier sessions co
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from audit_lab import tables
 from audit_lab.hashing import short_id
 from audit_lab.profile import SignalSettings
+from audit_lab.signals.choice import DAYS, Limits, choose_cases
 from audit_lab.signals.novelty import routine
 
 # Share of `what` that stands when nothing about the access is new.
@@ -34,19 +33,19 @@ WEIGHTS = {"new-deed": 0.8, "odd-sequence": 0.3, "odd-numbers": 0.3, "far-summar
 ECHO = {"controller": 0.3, "node": 0.3}
 # Even complete routine leaves a trace, so that order is kept.
 LEAST_ROUTINE = 0.1
-# Scores from which a case counts as high, middle or low when the exploration share is drawn.
-STRATA = (0.25, 0.1)
 
 
 class CaseTables(NamedTuple):
-    """What fusion makes."""
+    """What fusion makes: tables candidates and scores, and how each day's budget was spent."""
 
     candidates: pl.DataFrame
     scores: pl.DataFrame
+    days: pl.DataFrame
 
 
 def rank_cases(
-    sessions: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings, stories: pl.DataFrame | None = None
+    sessions: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings, stories: pl.DataFrame | None = None,
+    limits: Limits | None = None,
 ) -> CaseTables:
     """Fuse signals into one score per session and choose the cases that people or models will look at.
 
@@ -59,21 +58,24 @@ def rank_cases(
     stories
         Table stories. The causes and members of a story are one case, which scores as its highest session does; what controllers
         did because of it (role follow_up) stays outside. Without stories every session is a case.
+    limits
+        Tokens and money that a day may take, and a case takes.
 
     Returns
     -------
-    candidates
-        Every case with a rule's floor, then the highest fused scores, then the random share, within the budget (floors pass
-        even beyond it). `sampling_probability` is 1 for chosen cases, and for drawn ones the chance they had.
+    candidates, days
+        What `choose_cases` chose within each day's budget, and how that was spent.
     scores
-        For every session the scores 'rules', 'outliers', 'fused' and one for each outlier detector and user's detector.
+        For every session the scores 'rules', 'outliers', 'fused', 'floors' (highest floor of its rules) and one for each outlier
+        detector and user's detector.
     """
     tables.check(sessions, "sessions")
     tables.check(signals, "signals")
     if sessions.is_empty():
-        return CaseTables(tables.empty("candidates"), tables.empty("scores"))
+        return CaseTables(tables.empty("candidates"), tables.empty("scores"), pl.DataFrame(schema=DAYS))
     cases = _case_scores(sessions, signals).join(_case_ids(sessions, stories), on="session_id").sort("session_id")
-    return CaseTables(_choose(cases, signals, settings, _days(sessions)), _long(cases, signals))
+    choice = choose_cases(cases, signals, sessions, settings, limits)
+    return CaseTables(choice.candidates, _long(cases, signals), choice.days)
 
 
 def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
@@ -152,96 +154,17 @@ def _noisy_or(chances: pl.DataFrame, name: str) -> pl.DataFrame:
     )
 
 
-def _days(sessions: pl.DataFrame) -> int:
-    """Days that the sessions span, at least one: the budget is per day."""
-    span = (sessions["end"].max() - sessions["start"].min()).total_seconds()  # type: ignore[operator, union-attr]
-    return max(1, math.ceil(span / 86_400))
-
-
-def _choose(cases: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings, days: int) -> pl.DataFrame:
-    budget = settings.budget_cases * days
-    n_random = math.floor(budget * settings.exploration_share)
-    floors = signals.group_by("session_id").agg(pl.col("floor").max())
-    order = pl.max_horizontal("fused", pl.col("floor").fill_null(0.0))
-    ordered = (
-        cases.join(floors, on="session_id", how="left").sort(order, "fused", "session_id", descending=[True, True, False])
-        .group_by("case_id", maintain_order=True)
-        .agg(pl.col("session_id", "n_case").first(), pl.col("fused", "floor").max(), session_ids=pl.col("session_id"))
-        .sort(order, "fused", "session_id", descending=[True, True, False])
-    )
-    held = ordered.filter(pl.col("floor").is_not_null())
-    room = max(0, budget - n_random - held.height)
-    ranked = ordered.filter(pl.col("floor").is_null() & (pl.col("fused") > 0)).head(room)
-    rest = ordered.join(pl.concat([held, ranked]), on="case_id", how="anti")
-    drawn = _explore(rest, n_random, settings.seed)
-    chosen = pl.concat([
-        held.with_columns(selected_by=pl.lit("floor"), sampling_probability=pl.lit(1.0)),
-        ranked.with_columns(selected_by=pl.lit("rank"), sampling_probability=pl.lit(1.0)),
-        drawn.with_columns(selected_by=pl.lit("exploration")),
-    ], how="diagonal")
-    first = pl.col("selected_by") != "exploration"
-    return tables.conform(
-        chosen.sort(first, order, "fused", "session_id", descending=[True, True, True, False])
-        .with_row_index("rank", offset=1)
-        .join(_reasons(signals), on="session_id", how="left", maintain_order="left")
-        .with_columns(
-            score="fused",
-            why=pl.when(pl.col("n_case") > 1).then(pl.format("story of {} sessions | ", "n_case")).otherwise(pl.lit(""))
-            + pl.when(first).then(pl.col("why").fill_null("highest fused score")).otherwise(
-                pl.format("drawn at random, 1 in {}", (1 / pl.col("sampling_probability")).round(0).cast(pl.Int64))),
-        ),
-        "candidates",
-    )
-
-
-def _explore(rest: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
-    """Draw `n` cases, equally many from each stratum of score as far as they last, without replacement."""
-    stratum = np.digitize(rest["fused"].to_numpy(), sorted(STRATA))
-    present, sizes = np.unique(stratum, return_counts=True)
-    quota = dict.fromkeys(present.tolist(), 0)
-    room = dict(zip(present.tolist(), sizes.tolist(), strict=True))
-    for _ in range(min(n, rest.height)):
-        # The stratum that got least so far, the highest first among equals.
-        level = min((key for key in room if quota[key] < room[key]), key=lambda key: (quota[key], -key))
-        quota[level] += 1
-    draw = np.random.default_rng(seed)
-    picked: list[int] = []
-    chance: list[float] = []
-    for level, wanted in sorted(quota.items()):
-        members = np.flatnonzero(stratum == level)
-        picked += sorted(draw.choice(members, size=wanted, replace=False).tolist())
-        chance += [wanted / len(members)] * wanted
-    return rest[picked].with_columns(sampling_probability=pl.Series(chance, dtype=pl.Float64))
-
-
-def _reasons(signals: pl.DataFrame) -> pl.DataFrame:
-    """One line per session: its strongest rule, its newest deed and its access, whichever are there."""
-    ordered = signals.with_columns(_rule=pl.col("kind").is_in(["rule", "correlation"])).sort(
-        "session_id", "strength", "detector_id", descending=[False, True, False]
-    )
-    rules = ordered.filter("_rule").group_by("session_id", maintain_order=True).agg(
-        rule=pl.col("reason").first(), n=pl.len()
-    ).with_columns(rule=pl.when(pl.col("n") > 1).then(pl.format("{} and {} more rules", "rule", pl.col("n") - 1)).otherwise("rule"))
-    other = (
-        ordered.filter(~pl.col("_rule")).group_by("session_id", maintain_order=True).agg(pl.col("reason").head(2))
-        .with_columns(other=pl.col("reason").list.join(" | "))
-    )
-    return (
-        signals.select("session_id").unique(maintain_order=True)
-        .join(rules, on="session_id", how="left").join(other.select("session_id", "other"), on="session_id", how="left")
-        .select("session_id", why=pl.concat_str("rule", "other", separator=" | ", ignore_nulls=True))
-    )
-
-
 def _long(cases: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
     """Scores of every session and scorer; a detector that said nothing of a session scores 0."""
-    wide = cases.unpivot(["rules", "outliers", "fused"], index=["case_id", "session_id"], variable_name="detector_id", value_name="score")
+    floors = signals.group_by("session_id").agg(floors=pl.col("floor").max().fill_null(0.0))
+    wide = cases.join(floors, on="session_id", how="left").with_columns(pl.col("floors").fill_null(0.0)).unpivot(
+        ["rules", "outliers", "fused", "floors"], index=["case_id", "session_id"], variable_name="detector_id", value_name="score",
+    )
     detectors = signals.filter(~pl.col("kind").is_in(["rule", "correlation"])).select("session_id", "detector_id", "strength")
     single = (
         cases.select("case_id", "session_id").join(detectors.select("detector_id").unique(), how="cross")
         .join(detectors, on=["session_id", "detector_id"], how="left")
         .with_columns(score=pl.col("strength").fill_null(0.0))
     )
-    return tables.conform(
-        pl.concat([wide, single.select("case_id", "session_id", "detector_id", "score")]).sort("case_id", "detector_id"), "scores"
-    )
+    both = pl.concat([wide, single.select("case_id", "session_id", "detector_id", "score")])
+    return tables.conform(both.sort("case_id", "detector_id", "session_id"), "scores")

@@ -1,3 +1,5 @@
+from datetime import date
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from outlier_frames import make_signals, world
 
 from audit_lab import tables
 from audit_lab.profile import SignalSettings
+from audit_lab.signals.choice import Limits
 from audit_lab.signals.fusion import rank_cases
 from audit_lab.vocabulary import is_closed
 
@@ -27,7 +30,7 @@ def test_every_session_has_every_score_and_tables_keep_the_contract():
     tables.check(made.candidates, "candidates")
     scores = tables.check(made.scores, "scores")
     assert scores.group_by("detector_id").len().sort("detector_id").rows() == [
-        ("fused", 200), ("mine", 200), ("new-deed", 200), ("outliers", 200), ("rules", 200)]
+        ("floors", 200), ("fused", 200), ("mine", 200), ("new-deed", 200), ("outliers", 200), ("rules", 200)]
     assert scores["score"].is_between(0, 1).all()
 
 
@@ -129,6 +132,65 @@ def test_a_longer_archive_has_a_budget_for_each_day():
     sessions = world(*({"user": f"u{i}", "at": 60 * i} for i in range(60)))[0]
     made = rank(*({"session_id": session_id} for session_id in sessions["session_id"]), sessions=sessions, budget_cases=5, exploration_share=0)
     assert made.candidates.height == 15
+
+
+def days(n_a: int, n_b: int, **more):
+    """A quiet day and a noisy one."""
+    at = [{"user": f"u{i}", "at": i} for i in range(n_a)] + [{"user": f"v{i}", "at": 24 * 60 + i} for i in range(n_b)]
+    sessions = world(*at)[0]
+    rows = [{"session_id": name, "strength": 0.3 + 0.001 * i, "detector_id": f"r{i}"} for i, name in enumerate(sessions["session_id"])]
+    return sessions, rank(*rows, sessions=sessions, **more)
+
+
+def test_a_quiet_day_lends_no_place_to_a_noisy_one():
+    sessions, made = days(3, 100, budget_cases=10, exploration_share=0)
+    day = dict(sessions.select("session_id", pl.col("start").dt.day()).iter_rows())
+    chosen = made.candidates["session_ids"].list.first().to_list()
+    assert sorted(day[name] for name in chosen) == [5] * 3 + [6] * 10
+    assert made.days.select("day", "limit", "allowed", "n_rank", "n_left").rows() == [
+        (date(2026, 1, 5), "cases", 10, 3, 0), (date(2026, 1, 6), "cases", 10, 10, 90)]
+    assert made.candidates["rank"].to_list() == list(range(1, 14))
+    assert made.candidates["score"].is_sorted(descending=True)
+
+
+def test_days_that_come_later_change_nothing_of_earlier_ones():
+    first, both = days(100, 0)[1].candidates, days(100, 60)[1].candidates
+    kept = both.filter(pl.col("case_id").is_in(first["case_id"].implode()))
+    columns = ["case_id", "selected_by", "sampling_probability"]
+    assert kept.select(columns).sort("case_id").equals(first.select(columns).sort("case_id"))
+
+
+def limited(limits: Limits, *floors: int, **more):
+    rows = [{"session_id": name, "strength": 0.3 + 0.001 * i, "detector_id": f"r{i}", "floor": 0.7 if i in floors else None}
+            for i, name in enumerate(IDS)]
+    settings = SignalSettings(**{"budget_cases": 20, "exploration_share": 0.2, **more})
+    return rank_cases(MANY, make_signals(*rows), settings, limits=limits)
+
+
+@pytest.mark.parametrize(("limits", "expected"), [
+    (Limits(), ("cases", 20)),
+    (Limits(tokens=50_000, tokens_per_case=5_000), ("tokens", 10)),
+    (Limits(tokens=500_000, tokens_per_case=5_000), ("cases", 20)),
+    (Limits(tokens=50_000, tokens_per_case=5_000, usd=0.5, usd_per_case=0.1), ("money", 5)),
+    (Limits(tokens=50_000, tokens_per_case=5_000, usd=0.5, usd_per_case=None), ("tokens", 10)),
+    (Limits(usd=0.3, usd_per_case=0.1), ("money", 3)),
+    (Limits(tokens=0, tokens_per_case=5_000), ("tokens", 0)),
+])
+def test_whichever_of_cases_tokens_and_money_ends_first_cuts_the_list_and_says_so(limits, expected):
+    made = limited(limits)
+    limit, n = expected
+    assert made.candidates.height == n
+    row = made.days.row(0, named=True)
+    assert (row["limit"], row["allowed"], row["n_left"]) == (limit, n, 200 - n)
+    assert (made.candidates["selected_by"] == "exploration").sum() == round(0.2 * n)
+    assert row["tokens"] == (None if limits.tokens_per_case is None else n * 5_000)
+    assert row["usd"] == (None if limits.usd_per_case is None else pytest.approx(n * 0.1))
+
+
+def test_floors_pass_beyond_tokens_and_money_too():
+    made = limited(Limits(tokens=10_000, tokens_per_case=5_000), *range(7), exploration_share=0.5)
+    counts = dict(made.candidates["selected_by"].value_counts().iter_rows())
+    assert counts == {"floor": 7, "exploration": 1}
 
 
 def test_no_sessions_no_cases():

@@ -1,0 +1,39 @@
+"""What a day's cases may take: where the budget of the list meets the price of asking about a case."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from audit_lab.judge import estimate_case
+from audit_lab.profile import Profile
+from audit_lab.signals import Limits
+
+
+def case_limits(profile: Profile) -> tuple[Limits, str]:
+    """Return what a day's cases may take of tokens and money, and one line where the money cannot limit them ('' where it can).
+
+    Limits of section signals always hold; where they are null the judge's own daily ones hold, if it asks a model.
+    """
+    settings, judge = profile.signals, profile.judge
+    asks = judge.judge == "openai"
+    tokens = settings.budget_tokens if settings.budget_tokens is not None else judge.max_tokens_per_day if asks else None
+    usd = settings.budget_usd if settings.budget_usd is not None else judge.max_usd_per_day if asks else None
+    if tokens is None and usd is None:
+        return Limits(), ""
+    cost = estimate_case(judge)
+    unknown = "" if usd is None or cost.usd is not None else (
+        f"money does not limit the candidates: no price is known for model '{judge.model}' (judge.prices)"
+    )
+    return Limits(tokens, usd, cost.tokens, cost.usd), unknown
+
+
+def budget_notes(days: pl.DataFrame, limits: Limits) -> list[str]:
+    """One line for each day on which tokens or money, rather than cases, ended the list and left something out."""
+    words = {"tokens": f"{limits.tokens:,} tokens, {limits.tokens_per_case:,} a case at most" if limits.tokens_per_case else "",
+             "money": f"{limits.usd:g} US dollars, {limits.usd_per_case:.4g} a case at most" if limits.usd_per_case else ""}
+    ended = days.filter((pl.col("limit") != "cases") & (pl.col("n_left") > 0))
+    return [
+        f"{row['day']}: the budget of {row['limit']} allows {row['allowed']} cases ({words[row['limit']]}); "
+        f"{row['n_left']} that scored were left out"
+        for row in ended.iter_rows(named=True)
+    ]
