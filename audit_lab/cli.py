@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from audit_lab import __version__
 from audit_lab.cli_beside import WORDS
+from audit_lab.cli_drift import drift
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
 from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
@@ -29,7 +30,7 @@ app = typer.Typer(
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
-for word in WORDS:
+for word in (*WORDS, drift):
     app.command()(word)
 
 # The base of typer's complaints about words and options; typer exports only some of its children.

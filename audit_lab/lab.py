@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_l
 from audit_lab.asking import ask
 from audit_lab.cases import case_examples, compare_judges, find_case, read_originals, with_judge
 from audit_lab.errors import InputError, LabError
+from audit_lab.hashing import text_digest
 from audit_lab.judge import (
     Judge,
     export_prompts,
@@ -184,6 +185,22 @@ class Lab:
         from audit_lab.evaluate import calibrate  # noqa: PLC0415
 
         return calibrate(self.evaluate().session_scores, max_fpr, confidence, scorer)
+
+    def drift(self, by: str | None = None, since: date | None = None) -> pl.DataFrame:
+        """Compare later weeks (or days) with the first ones, or with those before `since`: what changed, how much, since when.
+
+        Returns
+        -------
+        Table `drift`, which the lab keeps: `alarm` is true where a difference is more than chance and large enough (profile, section
+        drift). Where nothing can be compared its rows say why.
+        """
+        from audit_lab.drifting import lab_drift  # noqa: PLC0415
+
+        self._need("verdicts")
+        found = lab_drift(self.store, self.profile, by, since)
+        with self.store.writing():
+            self.store.replace("drift", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
+        return found
 
     def experiment(self, grid: str | Path, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
         """Run a grid of settings (TOML) and return the runs side by side; `lab.experiments` keeps them."""

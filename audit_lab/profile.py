@@ -156,6 +156,21 @@ class ReviewSettings(_Section):
     seed: int = Field(7, description="seed of what is drawn: blind cases, audits, second looks")
 
 
+class DriftSettings(_Section):
+    """When a change of the data is an alarm: it must be more than chance between days, and large enough to matter."""
+
+    reference_weeks: int = Field(4, ge=1, description="first weeks, with which later ones are compared: a month has every weekday 4 times")
+    reference_days: int = Field(14, ge=1, description="first days, where days are compared; of weeks and days never more than two thirds of what there is")
+    alpha: float = Field(0.05, gt=0, lt=1, description="share of false discoveries among the alarms of a period that is accepted")
+    min_psi: float = Field(0.1, ge=0, description="smallest alarming PSI; habit of the field: below 0.1 no change, above 0.25 a large one")
+    min_wasserstein: float = Field(0.25, ge=0, description="smallest alarming shift, in standard deviations; under a quarter few rank anew")
+    min_ratio: float = Field(2.0, gt=1, description="smallest alarming factor between two rates: a rule that fires twice as often")
+    rounds: int = Field(9999, ge=99, description="dealings of days; p-values are at least 1 / (rounds + 1), so many features need many")
+    values: int = Field(50, ge=2, description="most frequent values compared one by one, the others as one")
+    weekend: list[int] = Field(default_factory=lambda: [6, 7], description="days that are compared with each other only (1 is Monday)")
+    seed: int = Field(7, description="seed of the dealings")
+
+
 class Profile(_Section):
     """All settings. `digest` identifies them in every result."""
 
@@ -166,6 +181,7 @@ class Profile(_Section):
     judge: JudgeSettings = JudgeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     review: ReviewSettings = ReviewSettings()
+    drift: DriftSettings = DriftSettings()
 
     @property
     def digest(self) -> str:

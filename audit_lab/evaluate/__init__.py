@@ -3,9 +3,11 @@
 from audit_lab.evaluate.audits import estimate_from_audits, plan_audits
 from audit_lab.evaluate.calibrators import Calibrator, fit_calibrator
 from audit_lab.evaluate.cases import case_truth, judge_figures
-from audit_lab.evaluate.changes import change_points, first_alarm, watch_limit
+from audit_lab.evaluate.changes import change_points, error_changes, first_alarm, watch_limit
 from audit_lab.evaluate.comparison import compare_versions, injection_success
 from audit_lab.evaluate.drift import centroid_drift, drift_by_week, find_drift, new_values, session_observations
+from audit_lab.evaluate.drift_counts import FAMILIES, DriftCounts, count_drift, merge_counts
+from audit_lab.evaluate.drift_periods import drift_periods
 from audit_lab.evaluate.evaluation import evaluate
 from audit_lab.evaluate.experiments import compare_runs, expand_grid, experiment_row, read_grid
 from audit_lab.evaluate.intervals import Rate, bootstrap_actors, exact, wilson
@@ -21,11 +23,12 @@ from audit_lab.evaluate.scripted import SCRIPTS, Script, scripted_verdicts
 from audit_lab.evaluate.splits import decay, require_time_order, split_by_time
 
 __all__ = [
-    "SCRIPTS", "Calibrator", "Costs", "Evaluation", "Promise", "Rate", "Rung", "Script", "at_budget", "average_precision",
-    "bootstrap_actors", "brier", "calibrate", "calibrate_budget", "calibration_error", "case_truth", "centroid_drift",
-    "change_points", "cheapest_threshold", "compare_runs", "compare_versions", "decay", "drift_by_week", "estimate_from_audits",
-    "evaluate", "exact", "expand_grid", "experiment_row", "find_drift", "first_alarm", "fit_calibrator", "fpr_at_recall",
-    "group_thresholds", "injection_success", "judge_figures", "ladder", "needed_units", "new_values", "plan_audits",
-    "precision_at_prevalence", "read_grid", "reliability_curve", "require_time_order", "reviewed_cases", "scripted_verdicts",
-    "session_observations", "split_by_time", "threshold_sweep", "warm_up_threshold", "watch_limit", "wilson",
+    "FAMILIES", "SCRIPTS", "Calibrator", "Costs", "DriftCounts", "Evaluation", "Promise", "Rate", "Rung", "Script", "at_budget",
+    "average_precision", "bootstrap_actors", "brier", "calibrate", "calibrate_budget", "calibration_error", "case_truth",
+    "centroid_drift", "change_points", "cheapest_threshold", "compare_runs", "compare_versions", "count_drift", "decay",
+    "drift_by_week", "drift_periods", "error_changes", "estimate_from_audits", "evaluate", "exact", "expand_grid", "experiment_row",
+    "find_drift", "first_alarm", "fit_calibrator", "fpr_at_recall", "group_thresholds", "injection_success", "judge_figures", "ladder",
+    "merge_counts", "needed_units", "new_values", "plan_audits", "precision_at_prevalence", "read_grid", "reliability_curve",
+    "require_time_order", "reviewed_cases", "scripted_verdicts", "session_observations", "split_by_time", "threshold_sweep",
+    "warm_up_threshold", "watch_limit", "wilson",
 ]

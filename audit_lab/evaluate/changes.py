@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
+import polars as pl
 
+from audit_lab import tables
 from audit_lab.errors import InputError
 
 
@@ -78,6 +82,53 @@ def _likelihood(ones: np.ndarray, size: np.ndarray) -> np.ndarray:
         ones_part = np.where(share > 0, share * np.log(share), 0.0)
         zeros_part = np.where(share < 1, (1 - share) * np.log1p(-share), 0.0)
     return np.asarray(size * (ones_part + zeros_part))
+
+
+def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, min_segment: int = 20, seed: int = 7) -> pl.DataFrame:
+    """Find where labels began to contradict verdicts more, or less, often.
+
+    Parameters
+    ----------
+    judged
+        case_id, start (UTC), score, flagged (bool), malicious (bool; null where nobody said so): one row per judged case.
+    by
+        week or day: names the period in which a change lies.
+    alpha, min_segment, seed
+        As in `change_points`.
+
+    Returns
+    -------
+    Table `drift`, one row per change (family overrides, feature 'label errors', value 1, 2 …); where there is none one row that says so,
+    null with a reason where labelled cases are too few. before and after are the shares of wrong verdicts around the change.
+    """
+    known = judged.filter(pl.col("malicious").is_not_null(), pl.col("score").is_not_null()).sort("start", "case_id")
+    wrong = known.select(pl.col("flagged") != pl.col("malicious")).to_series().to_numpy().astype(bool)
+    base: dict[str, Any] = {
+        **dict.fromkeys(tables.TABLES["drift"].columns), "by": by, "family": "overrides", "feature": "label errors", "kind": "change point",
+        "n_reference": 0.0, "n_current": float(wrong.size), "alarm": False, "value": "",
+    }
+    if judged.is_empty():
+        return tables.empty("drift")
+    starts: list[datetime] = known["start"].to_list()
+    last: datetime = judged["start"].max()  # type: ignore[assignment]
+    rows = []
+    if wrong.size < 2 * min_segment:
+        reason = f"{wrong.size} cases with a verdict and a label, {2 * min_segment} needed"
+        rows.append(base | {"period": last, "alarm": None, "reason": reason})
+    found = change_points(wrong, alpha, min_segment, seed=seed)
+    cuts = [0, *(change.at for change in found), int(wrong.size)]
+    for number, change in enumerate(found, start=1):
+        rows.append(base | {
+            "value": str(number), "period": starts[change.at], "since": starts[change.at], "before": change.before,
+            "after": change.after, "n_reference": float(change.at - cuts[number - 1]), "n_current": float(cuts[number + 1] - change.at),
+            "p_value": change.p_value, "alarm": True,
+        })
+    if not rows:
+        rows.append(base | {"period": last, "before": float(wrong.mean()), "after": float(wrong.mean())})
+    every = "1w" if by == "week" else "1d"
+    return tables.conform(
+        pl.DataFrame(rows, schema=tables.TABLES["drift"].schema).with_columns(pl.col("period").dt.truncate(every)), "drift"
+    )
 
 
 def watch(stream: np.ndarray, usual: float, worse: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Drift: do this week's sessions look like the ones that rules, thresholds and calibration were learnt on?
+"""Drift of frames of your own: do this period's rows look like those of another one? (What a lab watches itself: `drift_periods`.)
 
 With many sessions every difference is significant, so an alarm needs both: a difference that chance between days does not make (days are
 exchanged between the two periods, so that sessions of one day stay together; false discoveries controlled over all features after
@@ -8,7 +8,6 @@ Benjamini & Hochberg 1995), and one that is large enough to matter (PSI or Wasse
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +16,7 @@ import polars as pl
 from scipy import stats
 
 from audit_lab.errors import InputError
+from audit_lab.evaluate.distances import Statistic, jensen_shannon, population_stability, wasserstein_rows
 
 # Habit of the field: a population stability index below 0.1 is no change, above 0.25 a large one.
 MIN_PSI = 0.1
@@ -24,8 +24,6 @@ MIN_PSI = 0.1
 MIN_WASSERSTEIN = 0.25
 MIN_DAYS = 3
 KNOTS = 64
-# Two rows of counts per pair, one distance per pair.
-Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 FLOATS = dict.fromkeys(("psi", "jensen_shannon", "wasserstein", "p_value", "q_value"), pl.Float64)
 SCHEMA = {
     "feature": pl.String, "kind": pl.String, "n_reference": pl.Int64, "n_current": pl.Int64, **FLOATS, "drifted": pl.Boolean,
@@ -99,16 +97,16 @@ def _one_feature(reference: pl.DataFrame, current: pl.DataFrame, name: str, roun
         knots = np.unique(np.quantile(values, np.linspace(0, 1, KNOTS + 1)))
         fine = _counts(days, both, np.searchsorted(knots, values, side="left"), knots.size + 1)
         widths = np.append(np.diff(knots), 0.0) if knots.size > 1 else np.zeros(knots.size)
-        statistic: Statistic = _binned_wasserstein(widths)
+        statistic: Statistic = wasserstein_rows(widths)
     else:
         codes = both["value"].cast(pl.String).fill_null("\x00").to_numpy()
         kinds, places = np.unique(codes, return_inverse=True)
         coarse = fine = _counts(days, both, places, kinds.size)
-        statistic = _jensen_shannon
+        statistic = jensen_shannon
     current_days = days["now"].to_numpy()
     old, new = coarse[~current_days].sum(axis=0), coarse[current_days].sum(axis=0)
     row["psi"] = population_stability(old, new)
-    row["jensen_shannon"] = float(_jensen_shannon(old[None, :], new[None, :])[0])
+    row["jensen_shannon"] = float(jensen_shannon(old[None, :], new[None, :])[0])
     if min(int((~current_days).sum()), int(current_days.sum())) < MIN_DAYS:
         return row | {"reason": f"fewer than {MIN_DAYS} days in one of the periods: chance between days is unknown"}
     return row | {"p_value": _exchange_days(fine, current_days, statistic, rounds, seed)}
@@ -119,37 +117,6 @@ def _counts(days: pl.DataFrame, both: pl.DataFrame, places: np.ndarray, n_places
     numbered = both.select("day", "now").join(days.with_row_index("row"), on=["day", "now"], how="left", maintain_order="left")
     flat = numbered["row"].to_numpy().astype(np.int64) * n_places + places
     return np.bincount(flat, minlength=days.height * n_places).reshape(days.height, n_places).astype(float)
-
-
-def population_stability(reference: np.ndarray, current: np.ndarray) -> float:
-    """Return the population stability index of two rows of counts; half a case is added everywhere so that empty bins have one.
-
-    >>> round(population_stability(np.array([50, 50]), np.array([50, 50])), 6)
-    0.0
-    """
-    old = (reference + 0.5) / (reference + 0.5).sum()
-    new = (current + 0.5) / (current + 0.5).sum()
-    return float(((new - old) * np.log(new / old)).sum())
-
-
-def _jensen_shannon(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Return the Jensen–Shannon distance (root of the divergence, base 2) of each pair of rows."""
-    first, second = old / old.sum(axis=1, keepdims=True), new / new.sum(axis=1, keepdims=True)
-    middle = (first + second) / 2
-
-    def divergence(part: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(part > 0, part * np.log2(part / middle), 0.0).sum(axis=1))
-
-    return np.asarray(np.sqrt(np.clip((divergence(first) + divergence(second)) / 2, 0, None)))
-
-
-def _binned_wasserstein(widths: np.ndarray) -> Statistic:
-    def distance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        gap = (old / old.sum(axis=1, keepdims=True)).cumsum(axis=1) - (new / new.sum(axis=1, keepdims=True)).cumsum(axis=1)
-        return np.asarray((np.abs(gap[:, : widths.size]) * widths).sum(axis=1))
-
-    return distance
 
 
 def _exchange_days(counts: np.ndarray, current: np.ndarray, statistic: Statistic, rounds: int, seed: int) -> float:

@@ -18,7 +18,8 @@ WEEKEND = {"people": 0.08, "machine": 0.9}   # activity relative to a working da
 DEPLOY_WEEKDAYS = (1, 3)                      # Tuesday and Thursday
 DEPLOYS = {True: 3.0, False: 0.6}             # sessions that write workloads, on deploy days and on others
 SPANS = {"learn": 0.5, "calibrate": 0.25, "test": 0.25}
-DRIFT_KINDS = ("new_team", "new_client", "new_operator", "volume", "new_key")
+PLANTED_BY_DEFAULT = ("new_team", "new_client", "new_operator", "volume", "new_key")
+DRIFT_KINDS = (*PLANTED_BY_DEFAULT, "attacks")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Drift:
     kind
         new_team: a further team works in the cluster · new_client: `share` of the people change to client `agent` ·
         new_operator: an operator acts that was not there before · volume: one machine actor does `factor` times as much ·
-        new_key: every record gets the top-level key `key`.
+        new_key: every record gets the top-level key `key` · attacks: malicious incidents are `factor` times as frequent (their number in
+        all stays what the prevalence makes it).
     cluster
         Number of the cluster, from 0; None for all.
     """
@@ -58,7 +60,7 @@ def default_drifts(days: int, clusters: int) -> tuple[Drift, ...]:
     """
     if days < 10:
         return ()
-    when = zip(DRIFT_KINDS, (0.5, 0.6, 0.7, 0.8, 0.9), strict=True)
+    when = zip(PLANTED_BY_DEFAULT, (0.5, 0.6, 0.7, 0.8, 0.9), strict=True)
     return tuple(Drift(kind, round(days * share), number % clusters) for number, (kind, share) in enumerate(when))
 
 

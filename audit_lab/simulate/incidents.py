@@ -96,7 +96,7 @@ def plan_incidents(
 ) -> list[PlannedIncident]:
     """Draw the incidents of a simulation of about `n_sessions` sessions, benign ones included.
 
-    They fall on clusters and days in proportion to the benign sessions there.
+    They fall on clusters and days in proportion to the benign sessions there; malicious ones more often where such a drift is planted.
 
     Raises
     ------
@@ -109,16 +109,28 @@ def plan_incidents(
     owed = {"malicious": 0.0, "look-alike": 0.0}  # sessions that earlier spans had too few of
     for number, library in enumerate(libraries):
         days = [day for day, span in enumerate(calendar.span_of_day) if span == number]
-        chances = (benign[:, days] / benign[:, days].sum()).ravel()
+        usual = benign[:, days] / benign[:, days].sum()
+        denser = usual * _attack_factors(load, days)
+        chances = {"malicious": (denser / denser.sum()).ravel(), "look-alike": usual.ravel()}
         share = float(benign[:, days].sum() / benign.sum())
         for kind, rate in (("malicious", mixture.prevalence), ("look-alike", mixture.look_alikes)):
             owed[kind] += rate * n_sessions * share
             for episode, variant, moves, partner in _draw(library, kind, owed[kind], mixture, rng):
                 owed[kind] -= count_sessions(moves, mixture.splitting)
-                place = int(rng.choice(len(chances), p=chances))
+                place = int(rng.choice(usual.size, p=chances[kind]))
                 incident_id = f"sim-{len(planned) + 1:05d}"
                 planned.append(PlannedIncident(incident_id, episode, variant, place // len(days), days[place % len(days)], moves, partner))
     return planned
+
+
+def _attack_factors(load: Load, days: Sequence[int]) -> np.ndarray:
+    """Return how many times as frequent malicious incidents are, an array of shape (clusters, days)."""
+    factors = np.ones((load.clusters, len(days)))
+    for drift in load.drifts:
+        if drift.kind == "attacks":
+            holds = [[drift.holds(cluster, day) for day in days] for cluster in range(load.clusters)]
+            factors = np.where(np.array(holds, dtype=bool), factors * drift.factor, factors)
+    return factors
 
 
 def make_moves(episode: Episode, variant: str, stretch: float, rng: np.random.Generator) -> tuple[Move, ...]:

@@ -121,6 +121,8 @@ def _drift(drift: Drift, load: Load, names: Names) -> dict[str, Any]:
         details = {"agent": drift.agent, "share_of_people": drift.share}
     elif drift.kind == "new_key":
         details = {"key": drift.key}
+    elif drift.kind == "attacks":
+        details = {"factor": drift.factor}
     elif drift.kind == "new_team":
         earlier = [other for other in load.drifts if other.kind == "new_team" and other.day <= drift.day]
         details = {"team": load.teams + earlier.index(drift)}

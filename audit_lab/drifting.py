@@ -1,0 +1,148 @@
+"""Drift of a lab: what its tables say week by week, counted, compared, and kept in table drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import numpy as np
+import polars as pl
+
+from audit_lab import tables
+from audit_lab.errors import MissingExtraError
+from audit_lab.evaluate import FAMILIES, DriftCounts, count_drift, drift_periods, error_changes
+from audit_lab.pipeline import standing_labels
+from audit_lab.profile import Profile
+from audit_lab.review import session_classes
+from audit_lab.signals import embed_static, load_static
+from audit_lab.store import Store
+
+# Below this share of sessions with a vector their mean would be the mean of some kinds of sessions only.
+MOST_SESSIONS = 0.99
+
+
+def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date | None = None) -> pl.DataFrame:
+    """Compare the later periods of a lab with its first ones; weeks where there are two or more of them, else days.
+
+    Returns
+    -------
+    Table `drift`; where nothing can be compared its rows say why.
+
+    Raises
+    ------
+    InputError
+        When `by` is neither week nor day, or no data lie before or after `since`.
+    """
+    if by is None:
+        weeks = store.scan("sessions").select(pl.col("start").dt.truncate("1w").n_unique()).collect().item()
+        by = "week" if weeks > 1 else "day"
+    moment = datetime(since.year, since.month, since.day, tzinfo=UTC) if since is not None else None
+    judged = judged_cases(store, profile.evaluate.threshold)
+    found = drift_periods(drift_counts(store, profile, judged, "1h" if by == "day" else "1d"), profile.drift, by, moment)
+    compared = found.filter(pl.col("kind") != "none").height > 0
+    return tables.check(pl.concat([found, error_changes(judged, by)]) if compared else found, "drift")
+
+
+def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:
+    """Return what is alarming, once for each feature and new value, the largest first within a family.
+
+    Parameters
+    ----------
+    table
+        Table `drift`.
+
+    Returns
+    -------
+    Frame: family, feature, value, kind, since, first_period, last_period (with an alarm), n_periods (with an alarm), is_on (in the last
+    period that was compared), and of the last alarm before, after, size (of the measure that decides: PSI, standard deviations, or the
+    factor between rates), q_value, detail.
+    """
+    last = table["period"].max()
+    decides = (
+        pl.when(pl.col("kind") == "category").then("psi").when(pl.col("kind").is_in(["number", "vector"])).then("wasserstein")
+        .when(pl.col("kind").is_in(["rate", "volume"])).then("ratio")
+    )
+    found = table.filter("alarm").with_columns(size=decides).sort("period").group_by(
+        "family", "feature", "value", "kind", maintain_order=True
+    ).agg(
+        pl.col("since").last(), first_period=pl.col("period").min(), last_period=pl.col("period").max(), n_periods=pl.len().cast(pl.Int64),
+        is_on=pl.col("period").max() == last, **{name: pl.col(name).last() for name in ("before", "after", "size", "q_value", "detail")},
+    )
+    order = {family: place for place, family in enumerate(FAMILIES)}
+    large = pl.max_horizontal(pl.col("size"), 1 / pl.col("size"))
+    return (
+        found.with_columns(place=pl.col("family").replace_strict(order, return_dtype=pl.Int64), large=large)
+        .sort("place", "kind", "large", "feature", "value", descending=[False, False, True, False, False], nulls_last=True)
+        .drop("place", "large")
+    )
+
+
+def drift_counts(store: Store, profile: Profile, judged: pl.DataFrame, every: str) -> DriftCounts:
+    """Count what is watched for drift in a lab, block by block ('1d' or '1h')."""
+    sessions = store.scan("sessions").select(
+        "session_id", "start", "actor", "actor_kind", "client_families", "summary", "summary_digest"
+    ).collect()
+    vectors, why = session_vectors(store, profile, sessions)
+    return count_drift(
+        store.scan("events").select("time", "actor", "user_agent", "verb", "api_group", "resource"), sessions,
+        store.scan("signals").select("session_id", "detector_id", "kind").collect(),
+        store.scan("scores").filter(pl.col("detector_id") == "fused").select("session_id", "detector_id", "score").collect(),
+        store.scan("archives").select("first_time", "unknown_keys").collect(), judged, session_classes(standing_labels(store)), vectors,
+        every, why,
+    )
+
+
+def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
+    """Return the judged cases beside what people said of them.
+
+    Returns
+    -------
+    Frame, one row per candidate: case_id, start (of its first session), score (highest of its usable verdicts, null where there is
+    none), flagged, malicious (of the labels on the case or its sessions the strongest; null where there is none but 'unsure').
+    """
+    cases = store.scan("candidates").select("case_id", session_id="session_ids").collect().explode("session_id", empty_as_null=False)
+    usable = store.scan("verdicts").filter(pl.col("usable")).group_by("case_id").agg(pl.col("score").max()).collect()
+    labels = standing_labels(store).filter(pl.col("verdict") != "unsure")
+    of_sessions = session_classes(labels).select("session_id", of_session=pl.col("verdict") == "malicious")
+    of_cases = labels.filter(pl.col("target_kind") == "case").group_by(case_id="target_id").agg(
+        of_case=(pl.col("verdict") == "malicious").any()
+    )
+    started = store.scan("sessions").select("session_id", "start").collect()
+    return (
+        cases.join(started, on="session_id", how="inner").join(of_sessions, on="session_id", how="left")
+        .group_by("case_id").agg(pl.col("start").min(), pl.col("of_session").max())
+        .join(of_cases, on="case_id", how="left").join(usable, on="case_id", how="left")
+        .select(
+            "case_id", "start", "score", flagged=(pl.col("score") >= threshold).fill_null(False),
+            malicious=pl.max_horizontal("of_session", "of_case"),
+        ).sort("start", "case_id")
+    )
+
+
+def session_vectors(store: Store, profile: Profile, sessions: pl.DataFrame) -> tuple[np.ndarray | None, str | None]:
+    """Return one unit vector per session, all of one model, or why there are none.
+
+    Where a static model did the bulk, it embeds all of them: beside it the exact vectors of a few would look like a shift.
+    """
+    texts = dict(sessions.select("summary_digest", "summary").iter_rows())
+    kept = store.remembered("static_model")
+    if kept and len(texts) > profile.signals.static_above:
+        try:
+            made = embed_static(list(texts.values()), load_static(store.root / "models" / f"{kept['digest']}.npz", kept["digest"]))
+        except MissingExtraError as error:
+            return None, str(error)
+        return _in_order(sessions, dict(zip(texts, made, strict=True))), None
+    stored = store.scan("embeddings").filter(pl.col("model") == profile.signals.model).select("summary_digest", "vector").collect()
+    if stored.is_empty():
+        return None, "no session embeddings: the extra 'embed' was not installed at the last run (hint: pip install 'audit-lab[embed]')"
+    known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.iter_rows()}
+    share = sessions["summary_digest"].is_in(list(known)).sum() / max(sessions.height, 1)
+    if share < MOST_SESSIONS:
+        return None, f"only {share:.0%} of sessions have a vector: run the signals again"
+    return _in_order(sessions, known), None
+
+
+def _in_order(sessions: pl.DataFrame, known: dict[str, np.ndarray]) -> np.ndarray:
+    empty = np.zeros_like(next(iter(known.values())))
+    rows: Sequence[np.ndarray] = [known.get(digest, empty) for digest in sessions["summary_digest"]]
+    return np.stack(rows)
