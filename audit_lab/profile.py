@@ -160,7 +160,7 @@ class DriftSettings(_Section):
     """When a change of the data is an alarm: it must be more than chance between days, and large enough to matter."""
 
     reference_weeks: int = Field(4, ge=1, description="first weeks, with which later ones are compared: a month has every weekday 4 times")
-    reference_days: int = Field(14, ge=1, description="first days, where days are compared; of weeks and days never more than two thirds of what there is")
+    reference_days: int = Field(14, ge=1, description="first days, where days are compared; never more than two thirds of what there is")
     alpha: float = Field(0.05, gt=0, lt=1, description="share of false discoveries among the alarms of a period that is accepted")
     min_psi: float = Field(0.1, ge=0, description="smallest alarming PSI; habit of the field: below 0.1 no change, above 0.25 a large one")
     min_wasserstein: float = Field(0.25, ge=0, description="smallest alarming shift, in standard deviations; under a quarter few rank anew")

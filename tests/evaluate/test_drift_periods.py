@@ -24,6 +24,7 @@ from audit_lab.evaluate.distances import (
     log_ratio,
     mean_shift,
     population_stability,
+    stability_rows,
 )
 from audit_lab.evaluate.drift_counts import COUNTS
 from audit_lab.profile import DriftSettings
@@ -156,8 +157,6 @@ def test_what_chance_gives_is_taken_off() -> None:
     """Fifty rare values differ by more than a PSI of 0.1 in any two weeks."""
     counts = np.random.default_rng(4).multinomial(40, np.full(50, 0.02), 35).astype(float)
     exchange = deal_blocks(np.arange(35) >= 28, ["day"] * 35, 999, 7)
-    from audit_lab.evaluate.distances import stability_rows
-
     assert by_chance(counts, exchange, stability_rows) > 0.1
     found = rows("actors", "identity", "category", {day: {f"u{place}": n for place, n in enumerate(counts[day])} for day in range(35)})
     row = one(fifth_week(found), "identity", 4)
@@ -178,7 +177,6 @@ def test_a_change_is_told_at_the_end_of_its_week_with_its_day() -> None:
         week = table.filter(pl.col("period") == MONDAY + timedelta(weeks=5))
         told.append(week.height > 0)
         off += [abs((since - MONDAY).days - 37) for since in week["since"]]
-        assert table.filter(pl.col("period") < MONDAY + timedelta(weeks=5)).is_empty() or seed > 0
     assert sum(told) >= 14
     assert np.median(off) <= 1
 
