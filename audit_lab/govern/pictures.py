@@ -17,8 +17,8 @@ from typing import Any
 
 import polars as pl
 
-from audit_lab.govern.palette import LIGHT
 from audit_lab.govern.words import translate
+from audit_lab.palette import LIGHT
 from audit_lab.visible import clean, visible
 
 Spec = dict[str, Any]

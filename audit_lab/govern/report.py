@@ -15,8 +15,9 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
+from audit_lab import palette
 from audit_lab.errors import InputError
-from audit_lab.govern import numbers, palette, pictures, summary
+from audit_lab.govern import numbers, pictures, summary
 from audit_lab.govern.cases import Case, build_cases
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes

@@ -13,9 +13,9 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from audit_lab.errors import InputError
-from audit_lab.govern.palette import LIGHT
 from audit_lab.govern.svg import check_svg
 from audit_lab.govern.time_axis import Axis, make_axis
+from audit_lab.palette import LIGHT
 from audit_lab.visible import visible
 from audit_lab.vocabulary import Pseudonyms, action_group, action_token, is_write
 

@@ -37,7 +37,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 
@@ -111,8 +111,8 @@ class Chromium:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False, prepare: str = "") -> Page:
-        """Open a file at a width in CSS pixels, in light or dark scheme; `prepare` runs in the page before its own content."""
+    def open(self, where: Path | str, width: int = 1280, height: int = 900, dark: bool = False, prepare: str = "") -> Page:
+        """Open a file, or an address on loopback, at a width in CSS pixels; `prepare` runs in the page before its own content."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session)
@@ -124,8 +124,8 @@ class Chromium:
         )
         if prepare:
             page.call("Page.addScriptToEvaluateOnNewDocument", source=prepare)
-        page.call("Page.navigate", url=path.resolve().as_uri())
-        page.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+        page.call("Page.navigate", url=where.resolve().as_uri() if isinstance(where, Path) else where)
+        page.wait_for(f"document.readyState === 'complete' && location.protocol === '{'file:' if isinstance(where, Path) else 'http:'}'")
         return page
 
 

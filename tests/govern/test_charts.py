@@ -14,8 +14,8 @@ import pytest
 
 from audit_lab.errors import ContractError
 from audit_lab.govern import charts, pictures
-from audit_lab.govern.palette import LIGHT, PALETTE, contrast
 from audit_lab.govern.svg import ELEMENTS, check_svg, picture_svg
+from audit_lab.palette import LIGHT, PALETTE, contrast
 
 START = datetime(2026, 11, 23, 5, tzinfo=UTC)
 SESSIONS = pl.DataFrame(
