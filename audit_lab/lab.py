@@ -39,6 +39,7 @@ from audit_lab.store import Store
 
 if TYPE_CHECKING:
     from audit_lab.evaluate import Evaluation, Promise
+    from audit_lab.review.widget import ReviewWidget
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 _REPORTED = (
@@ -249,6 +250,18 @@ class Lab:
         """
         self._need("verdicts")
         return open_desk(self.store, self.profile, author, include=cases, everything=everything, limit=limit)
+
+    def review_widget(self, author: str, *, cases: Sequence[str] = (), everything: bool = False, limit: int | None = None) -> ReviewWidget:
+        """Return the same desk as a notebook widget, to be judged at with the keyboard; labels are in the lab as they are said.
+
+        Raises
+        ------
+        MissingExtraError
+            When the extra 'notebook' is not installed.
+        """
+        from audit_lab.review.widget import ReviewWidget  # noqa: PLC0415 - only notebooks have what it needs
+
+        return ReviewWidget(self.desk(author, cases=cases, everything=everything, limit=limit))
 
     def add_labels(self, labels: pl.DataFrame) -> None:
         """Add rows of table labels to the ledger: what is there stays as it is. Safe beside a run and other reviewers."""

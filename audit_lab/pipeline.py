@@ -49,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done of it, and their number."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One run of the pipeline: where, with which settings, and what it has to say."""
 
@@ -62,6 +62,10 @@ class Run:
     notes: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     _held: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        made = ", ".join(self.made) or "nothing: all was up to date"
+        return f"Run(lab {str(self.store.root)!r}, profile {self.profile.name!r}; made {made}{''.join(f'; {note}' for note in self.notes)})"
 
     def table(self, name: str) -> pl.DataFrame:
         """Return a table of the lab, read once per run."""

@@ -71,7 +71,8 @@ class ReviewWidget(anywidget.AnyWidget):
     def _do(self, message: dict[str, Any]) -> str:
         act = message.get("do")
         if act == "label":
-            said = self.desk.label(str(message["verdict"]), str(message.get("reason") or ""), [int(at) for at in message.get("checks") or []])
+            checks = [int(at) for at in message.get("checks") or []]
+            said = self.desk.label(str(message["verdict"]), str(message.get("reason") or ""), checks)
             return f"kept: {said['target_id']} is {said['verdict']}"
         if act == "undo":
             case_id = self.desk.undo()

@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nbformat
 
 from tests.browser.chromium import Chromium, Page
@@ -75,8 +74,8 @@ class JupyterLab:
             for file in runtime.glob("jpserver-*.json"):
                 try:
                     url = json.loads(file.read_text(encoding="utf-8"))["url"]
-                    urllib.request.urlopen(f"{url}api/status?token={self.token}", timeout=5).close()
-                except (OSError, ValueError, KeyError, urllib.error.URLError):
+                    httpx.get(f"{url}api/status", params={"token": self.token}, timeout=5).raise_for_status()
+                except (OSError, ValueError, KeyError, httpx.HTTPError):
                     continue
                 return str(url)
             time.sleep(0.1)
