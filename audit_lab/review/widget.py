@@ -43,7 +43,7 @@ class ReviewWidget(anywidget.AnyWidget):
 
     _esm = _HERE / "widget.js"
     _css = _STYLE + (_HERE / "widget.css").read_text(encoding="utf-8")
-    items = traitlets.List().tag(sync=True)
+    items: traitlets.List[Any] = traitlets.List().tag(sync=True)
     marks = traitlets.Dict().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
     originals = traitlets.Dict().tag(sync=True)
