@@ -38,7 +38,7 @@ lab: $(READY)  ## JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
 bench: $(TESTABLE)  ## side-by-side ratios against peers
-	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
 
 heldout: $(TESTABLE)  ## evaluate once on the later recording; appends to docs/heldout.md
 	@$(BIN)/python -m benchmarks.heldout
