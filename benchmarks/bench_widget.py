@@ -3,7 +3,8 @@
     PYTHONPATH=. python benchmarks/bench_widget.py [--cases 1000 5000]
 
 Runs in a real JupyterLab in headless Chromium, drawn by the processor. Each list is scrolled from top to bottom in the same number of
-frames; what counts is the time between frames (16.7 ms at 60 a second) and the share of frames that took longer than 50 ms, which a person sees.
+frames; what counts is the time between frames (16.7 ms at 60 a second) and the share of frames that took longer than 50 ms, which
+a person sees.
 """
 
 from __future__ import annotations
