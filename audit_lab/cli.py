@@ -12,8 +12,7 @@ import polars as pl
 import typer
 from rich.markup import escape
 
-from audit_lab import __version__
-from audit_lab.cli_beside import WORDS
+from audit_lab import __version__, cli_beside, cli_review
 from audit_lab.cli_drift import drift
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
@@ -30,7 +29,7 @@ app = typer.Typer(
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
-for word in (*WORDS, drift):
+for word in (*cli_beside.WORDS, drift, *cli_review.WORDS):
     app.command()(word)
 
 # The base of typer's complaints about words and options; typer exports only some of its children.

@@ -33,7 +33,7 @@ from audit_lab.pipeline import (
 )
 from audit_lab.profile import Profile, load_profile
 from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
-from audit_lab.reviewing import add_labels, open_desk, review_queue
+from audit_lab.reviewing import add_labels, open_desk, review_agreement, review_queue
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
@@ -266,6 +266,10 @@ class Lab:
     def add_labels(self, labels: pl.DataFrame) -> None:
         """Add rows of table labels to the ledger: what is there stays as it is. Safe beside a run and other reviewers."""
         add_labels(self.store, labels)
+
+    def agreement(self) -> dict[str, Any]:
+        """Return how far people agree who judged the same: Cohen's kappa per pair, Krippendorff's alpha of all, where they differ."""
+        return review_agreement(self.store)
 
     # ---- looking -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import combinations
 from typing import Any
 
 import polars as pl
@@ -17,8 +18,12 @@ from audit_lab.review import (
     audit_budget,
     build_queue,
     case_view,
+    cohen_kappa,
     current_labels,
+    disagreements,
+    krippendorff_alpha,
     prioritise,
+    ratings,
     utc_now,
 )
 from audit_lab.store import Store
@@ -138,6 +143,28 @@ def add_labels(store: Store, labels: pl.DataFrame) -> pl.DataFrame:
         kept = append_labels(store.read("labels"), labels)
         store.replace("labels", kept, "review")
     return kept
+
+
+def review_agreement(store: Store) -> dict[str, Any]:
+    """Say how far people agree who judged the same cases or sessions; labels of incident files are nobody's judgement here.
+
+    Returns
+    -------
+    `pairs`: per pair of people with a target in common Cohen's kappa, `alpha`: Krippendorff's alpha over all of them (each with value, low,
+    high, n, reason), `n_targets` that at least two judged, `n_people`, and `disagreements`: target_id, authors, verdicts.
+    """
+    said = current_labels(store.read("labels")).filter(pl.col("target_kind").is_in(["case", "session"]))
+    table, authors, _ = ratings(said)
+    pairs = []
+    for one, other in combinations(range(len(authors)), 2):
+        both = int(((table[one] >= 0) & (table[other] >= 0)).sum())
+        if both:
+            pairs.append({"authors": [authors[one], authors[other]], **cohen_kappa(table[one], table[other]).as_dict()})
+    return {
+        "pairs": pairs, "alpha": krippendorff_alpha(table).as_dict(),
+        "n_targets": int(((table >= 0).sum(axis=0) >= 2).sum()) if table.size else 0, "n_people": len(authors),
+        "disagreements": disagreements(said).select("target_id", "authors", "verdicts").to_dicts(),
+    }
 
 
 def _case_id(cases: pl.DataFrame, beginning: str) -> str:

@@ -244,7 +244,7 @@ class Desk:
         self._tick()
         wanted = str(case_id)
         found = [item for item in self._order if item.startswith(wanted)] if wanted else []
-        if wanted.isdigit() and 1 <= int(wanted) <= len(self._order):
+        if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(self._order):
             found = [self._order[int(wanted) - 1]]
         if len(found) != 1:
             raise InputError(f"{'more than one' if found else 'no'} case '{wanted}' in this queue", "give a place or more of its id")

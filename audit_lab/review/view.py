@@ -60,8 +60,8 @@ def case_view(
     ordered = sessions.sort("start", "session_id")
     merged = _merged(signals)
     cited = {event_id for ground in grounds for event_id in ground["event_ids"] or []}
-    hit = {event_id for signal in merged for event_id in signal["event_ids"]}
-    shown = choose_events(events.sort("time", "event_id"), cited, hit)
+    hits = {event_id: -place for place, signal in reversed(list(enumerate(merged))) for event_id in signal["event_ids"]}
+    shown = choose_events(events.sort("time", "event_id"), cited, hits)
     causes = links.filter(pl.col("kind") != "follow_up")  # what controllers did because of somebody is plenty and says little
     roles = dict(stories.select("session_id", "role").iter_rows())
     view: dict[str, Any] = {
@@ -81,7 +81,7 @@ def case_view(
             for ground in grounds
         ],
         "checks": list(verdict.get("checks") or []),
-        "events": [_event(item, cited, hit) for item in shown.iter_rows(named=True)],
+        "events": [_event(item, cited, set(hits)) for item in shown.iter_rows(named=True)],
         "n_left": {
             "sessions": max(0, sessions.height - SESSIONS_SHOWN), "signals": max(0, len(merged) - SIGNALS_SHOWN),
             "events": events.height - shown.height,
@@ -97,13 +97,15 @@ def blinded(view: Mapping[str, Any], facts: str) -> dict[str, Any]:
     return {**view, **hidden, "summary": facts, "summary_by": "facts", "signals": signals}
 
 
-def choose_events(events: pl.DataFrame, cited: set[str], hit: set[str], limit: int = EVENTS_SHOWN) -> pl.DataFrame:
-    """Return at most `limit` events in their order: those that grounds cite first, then those of signals, then the earliest."""
-    weight = (
-        pl.when(pl.col("event_id").is_in(list(cited))).then(0).when(pl.col("event_id").is_in(list(hit))).then(1).otherwise(2)
-    )
+def choose_events(events: pl.DataFrame, cited: set[str], hits: Mapping[str, int], limit: int = EVENTS_SHOWN) -> pl.DataFrame:
+    """Return at most `limit` events in their order: those that grounds cite first, then those of signals, then the earliest.
+
+    `hits` gives an event's weight among those of signals, higher first: what a severe rule cites must not be crowded out by discovery.
+    """
+    lowest = min(hits.values(), default=0) - 1
+    weight = pl.Series([1 if item in cited else hits.get(item, lowest) for item in events["event_id"]], dtype=pl.Int64)
     numbered = events.with_row_index("_at").with_columns(_weight=weight)
-    return numbered.sort("_weight", "_at").head(limit).sort("_at").drop("_at", "_weight")
+    return numbered.sort("_weight", "_at", descending=[True, False]).head(limit).sort("_at").drop("_at", "_weight")
 
 
 def _verdict(verdicts: pl.DataFrame) -> dict[str, Any]:

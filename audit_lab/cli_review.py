@@ -1,0 +1,76 @@
+"""Words for people: review, and what becomes of what they said."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.text import Text
+
+from audit_lab.cli_desk import review_lines, review_screen
+from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.errors import InputError
+from audit_lab.lab import Lab
+from audit_lab.printing import out, print_frame, to_json, visible
+
+_LAB, _PROFILE = Path("lab"), None
+_LISTED = ["place", "case_id", "priority", "priority_reason", "score", "state", "n_events", "actors", "summary"]
+
+
+def review(
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
+    author: Annotated[str | None, typer.Option(envvar="AUDIT_LAB_AUTHOR", help="Who judges; when not given, your login name.")] = None,
+    blind_share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of cases whose score is hidden.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases.")] = None,
+    case: Annotated[list[str] | None, typer.Option("--case", help="This case first, even if it was judged before; repeatable.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also the chosen cases below the line, at the end.")] = False,
+    as_list: Annotated[bool, typer.Option("--list", help="Print the queue and end.")] = False,
+    agreement: Annotated[bool, typer.Option("--agreement", help="Say how far reviewers agree, and end.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the cases of the queue with single keys (? shows them); from a pipe, one command a line."""
+    work = Lab(lab, profile)
+    if agreement:
+        _print_agreement(work.agreement(), as_json)
+        return
+    if blind_share is not None:
+        settings = work.profile.review.model_copy(update={"blind_share": blind_share})
+        work.profile = work.profile.model_copy(update={"review": settings})
+    if as_list:
+        queue = work.review_queue(author, everything=everything).head(limit if limit is not None else sys.maxsize)
+        if as_json:
+            sys.stdout.write(to_json(queue) + "\n")
+        else:
+            print_frame(queue.select(pl.col(name).list.join(", ") if name == "actors" else name for name in _LISTED))
+        return
+    if as_json:
+        raise InputError("a review is no JSON", "--list --json prints the queue, --agreement --json how far reviewers agree")
+    desk = work.desk(author or getpass.getuser(), cases=case or [], everything=everything, limit=limit)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        review_screen(desk)
+    else:
+        review_lines(desk, sys.stdin)
+    said = desk.progress
+    out.print(Text(visible(f"{desk.author}: {said['n_done']} labelled, {said['n_left']} left, {said['minutes']:.1f} minutes")))
+
+
+def _print_agreement(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json(found) + "\n")
+        return
+    rows = [{"who": " and ".join(pair["authors"]), "measure": "Cohen's kappa", **pair} for pair in found["pairs"]]
+    rows.append({"who": f"all {found['n_people']}", "measure": "Krippendorff's alpha", **found["alpha"]})
+    columns = ("who", "measure", "value", "low", "high", "n", "reason")
+    kinds = {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64}
+    print_frame(pl.DataFrame([{name: row[name] for name in columns} for row in rows], schema={
+        name: kinds.get(name, pl.String) for name in columns}))
+    for item in found["disagreements"]:
+        said = ", ".join(f"{who} {verdict}" for who, verdict in zip(item["authors"], item["verdicts"], strict=True))
+        out.print(Text(visible(f"{item['target_id']}: {said}")), soft_wrap=True)
+
+
+WORDS = (review,)
