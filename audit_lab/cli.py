@@ -139,12 +139,14 @@ def evaluate(
 
 @app.command()
 def label(
-    file: Annotated[Path, typer.Argument(help="Incident file, JSON lines.")], lab: LabOption = _LAB, profile: ProfileOption = _PROFILE
+    file: Annotated[Path, typer.Argument(help="Incident file (JSON lines), or labels of people (.csv with a header).")],
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
 ) -> None:
-    """Label sessions from an incident file."""
+    """Add labels from an incident file, or from a CSV file of what people said, with author and time."""
     labels = Lab(lab, profile).label(file)
-    counts = dict(labels.unique("session_id")["verdict"].value_counts().iter_rows())
-    said = ", ".join(f"{n} sessions {verdict}" for verdict, n in sorted(counts.items()))
+    of_people = file.suffix.lower() == ".csv"
+    counts = dict(labels.unique("target_id" if of_people else "session_id")["verdict"].value_counts().iter_rows())
+    said = ", ".join(f"{n} {'cases' if of_people else 'sessions'} {verdict}" for verdict, n in sorted(counts.items()))
     out.print(said or "no session holds an event of these incidents")
 
 

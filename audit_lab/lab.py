@@ -33,7 +33,7 @@ from audit_lab.pipeline import (
 )
 from audit_lab.profile import Profile, load_profile
 from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
-from audit_lab.reviewing import add_labels, open_desk, review_agreement, review_queue
+from audit_lab.reviewing import add_labels, import_labels, open_desk, review_agreement, review_queue
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
@@ -146,7 +146,13 @@ class Lab:
         return stale_stages(Run(self.store, self.profile, today=datetime.now(UTC).date()))
 
     def label(self, path: str | Path) -> pl.DataFrame:
-        """Label sessions from an incident file (JSON lines): what it says is added to table labels, nothing is taken away."""
+        """Add the labels of an incident file (JSON lines) or of people (a CSV file, docs/review.md) and return them.
+
+        Nothing is taken away, and a file read again changes nothing.
+        """
+        if Path(path).suffix.lower() == ".csv":
+            self._need("candidates")
+            return import_labels(self.store, path)
         incidents = read_incidents(path)
         self._need("sessions")
         read = self.store.read

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from audit_lab import tables
 from audit_lab.archive import read_original
 from audit_lab.errors import InputError
 from audit_lab.profile import Profile
@@ -22,8 +24,10 @@ from audit_lab.review import (
     current_labels,
     disagreements,
     krippendorff_alpha,
+    new_label,
     prioritise,
     ratings,
+    read_label_file,
     utc_now,
 )
 from audit_lab.store import Store
@@ -143,6 +147,42 @@ def add_labels(store: Store, labels: pl.DataFrame) -> pl.DataFrame:
         kept = append_labels(store.read("labels"), labels)
         store.replace("labels", kept, "review")
     return kept
+
+
+def import_labels(store: Store, path: str | Path) -> pl.DataFrame:
+    """Add the labels of a CSV file (`review.read_label_file`) to the ledger and return them; a file read again changes nothing.
+
+    A label of an incident speaks of the sessions that hold its events, as the incident file does. An author's later word on a target
+    counts, whatever the order of the rows.
+
+    Raises
+    ------
+    InputError
+        When a row is no label, or speaks of a case, session or incident that the lab does not have.
+    """
+    said = read_label_file(path)
+    members = store.scan("scores").select("case_id", "session_id").unique().collect()
+    of_case = dict(members.group_by("case_id").agg("session_id").iter_rows())
+    sessions = set(store.scan("sessions").select("session_id").collect()["session_id"])
+    of_incident = store.scan("labels").filter(pl.col("target_kind") == "incident").unique(["target_id", "session_id"]).collect()
+    rows = [tables.empty("labels")]
+    for item in sorted(said, key=lambda row: row.at):
+        known = {"case": item.target_id in of_case, "session": item.target_id in sessions}
+        spoken = of_incident.filter(pl.col("target_id") == item.target_id)
+        if not known.get(item.target_kind, spoken.height > 0):
+            of_file = item.target_kind == "incident"
+            hint = "label the incident file first" if of_file else "audit-lab review --list shows cases; ids change when windows do"
+            raise InputError(f"{item.where}: the lab has no {item.target_kind} '{item.target_id[:60]}'", hint)
+        alone = of_case[item.target_id][0] if item.target_kind == "case" and len(of_case[item.target_id]) == 1 else None
+        places = spoken.select("session_id", "event_ids").iter_rows() if item.target_kind == "incident" else [(alone, None)]
+        rows += [
+            new_label(item.target_kind, item.target_id, item.verdict, item.author, item.at, reason=item.reason, session_id=session_id,
+                      event_ids=event_ids, minutes=item.minutes)
+            for session_id, event_ids in places
+        ]
+    labels = pl.concat(rows)
+    add_labels(store, labels)
+    return labels
 
 
 def review_agreement(store: Store) -> dict[str, Any]:

@@ -64,3 +64,34 @@ def test_what_is_missing_is_told(lab: Lab, tmp_path: Path) -> None:
         lab.desk("kim", cases=["c-zzz"])
     with pytest.raises(InputError, match="without a name"):
         lab.desk("")
+
+
+def test_labels_of_a_csv_file_are_added_once_and_a_later_word_counts(lab: Lab, tmp_path: Path) -> None:
+    case_id = lab.candidates.collect()["case_id"][0]
+    path = tmp_path / "said.csv"
+    path.write_text(
+        "target_id,verdict,author,at,reason\n"
+        f"{case_id},malicious,ann,2026-11-23T10:00:00Z,token=abcdef123456\n"
+        f"{case_id},benign,ann,2026-11-23T09:00:00Z,too early\n", encoding="utf-8")
+    before = lab.labels.collect().height
+    lab.label(path)
+    lab.label(path)
+    assert lab.labels.collect().height == before + 2
+    standing = lab.standing_labels().filter(pl.col("author") == "ann")
+    assert standing.select("verdict", "reason").unique().rows() == [("malicious", "token=***")]
+    path.write_text("target_id,verdict,author,at\nc-nowhere,benign,ann,2026-11-23\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 2: the lab has no case 'c-nowhere'"):
+        lab.label(path)
+
+
+def test_a_person_may_judge_an_incident_of_the_file(lab: Lab, tmp_path: Path) -> None:
+    incidents = tmp_path / "incidents.jsonl"
+    incidents.write_text(json.dumps({"incident_id": "i-1", "title": "t", "malicious": True, "audit_ids": ["b-1"]}) + "\n", encoding="utf-8")
+    path = tmp_path / "said.csv"
+    path.write_text("target_id,verdict,author,at\ni-1,benign,zoe,2026-11-23\n", encoding="utf-8")
+    with pytest.raises(InputError, match="the lab has no incident 'i-1'.*label the incident file first"):
+        lab.label(path)
+    lab.label(incidents)
+    lab.label(path)
+    (said,) = lab.standing_labels().filter(pl.col("author") == "zoe").to_dicts()
+    assert (said["target_kind"], said["target_id"], said["event_ids"]) == ("incident", "i-1", ["b-1"])

@@ -143,12 +143,16 @@ def current_labels(ledger: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    Table `labels`, in the same order. Different authors may contradict each other: see `disagreements`.
+    Table `labels`, in the same order; the latest by `at`, then by place in the ledger.
+    Different authors may contradict each other: see `disagreements`.
     """
     standing = ledger.filter(
         ~pl.col("label_id").is_in(ledger["replaces"].drop_nulls().implode()) & (pl.col("verdict") != WITHDRAWN)
     )
-    return standing.unique(["target_kind", "target_id", "session_id", "author"], keep="last", maintain_order=True)
+    # What was said later counts, also where it was written down earlier: labels said elsewhere are imported afterwards.
+    latest = standing.with_row_index("_row").sort("at", nulls_last=False, maintain_order=True)
+    latest = latest.unique(["target_kind", "target_id", "session_id", "author"], keep="last", maintain_order=True)
+    return latest.sort("_row").drop("_row")
 
 
 def disagreements(ledger: pl.DataFrame) -> pl.DataFrame:
