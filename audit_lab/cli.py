@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from audit_lab import __version__, cli_beside, cli_review
 from audit_lab.cli_drift import drift
+from audit_lab.cli_evaluate import EVALUATION_WORDS
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
 from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
@@ -29,7 +30,7 @@ app = typer.Typer(
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
-for word in (*cli_beside.WORDS, drift, *cli_review.WORDS):
+for word in (*EVALUATION_WORDS, *cli_beside.WORDS, drift, *cli_review.WORDS):
     app.command()(word)
 
 # The base of typer's complaints about words and options; typer exports only some of its children.
@@ -121,20 +122,6 @@ def judge(
     work.profile = work.with_judge(judge=name, max_usd=max_usd, max_tokens=max_tokens)
     run_with_bars(work, until="verdicts")
     print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
-
-
-@app.command()
-def evaluate(
-    incidents: Annotated[Path | None, typer.Option(help="Incident file, JSON lines; when not given, the last one.")] = None,
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Compare what was flagged with labelled incidents: rates with intervals, per session and per incident."""
-    work = Lab(lab, profile)
-    result = work.evaluate(incidents).as_dict()
-    if as_json:
-        sys.stdout.write(to_json(result) + "\n")
-    else:
-        print_summary(work, result)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Words that stand beside the flow: watch, compare, simulate, calibrate, experiment."""
+"""Words that stand beside the flow: watch, compare, simulate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
-from audit_lab.cli_show import bars, emit
+from audit_lab.cli_show import bars
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json
 from audit_lab.profile import load_profile
@@ -75,35 +75,4 @@ def simulate(
     sys.stdout.write(to_json(made.as_dict()) + "\n")
 
 
-def calibrate(
-    max_fpr: Annotated[float, typer.Option(help="Highest share of benign actors that may be flagged.")],
-    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.95,
-    scorer: Annotated[str, typer.Option(help="Whose score: all, fused, rules, outliers …")] = "all",
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Choose a threshold with a stated guarantee from the lab's labels; exit 1 and the needed number where there are too few."""
-    promise = Lab(lab, profile).calibrate(max_fpr, confidence, scorer)
-    if as_json:
-        sys.stdout.write(to_json(promise.as_dict()) + "\n")
-    elif promise.threshold is not None:
-        said = f"over {promise.limit:.3g} of benign {promise.unit} are flagged with probability at most {promise.violation:.3g}"
-        seen = f"{promise.observed:.3g} of the {promise.n} {promise.unit} at hand are"
-        out.print(f"threshold {promise.threshold:.4g}: {said} ({seen})", soft_wrap=True)
-    else:
-        out.print(f"no threshold: {promise.reason} ({promise.n} {promise.unit} at hand, {promise.needed} needed)", soft_wrap=True)
-    if promise.threshold is None:
-        raise typer.Exit(1)
-
-
-def experiment(
-    grid: Annotated[Path, typer.Argument(help="Grid file: TOML with lists of settings.")],
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Run a grid of settings on the lab's events and labels, and put the runs side by side."""
-    with bars() as progress:
-        task = progress.add_task("experiment", total=None)
-        found = Lab(lab, profile).experiment(grid, lambda done, total: progress.update(task, completed=done, total=total))
-    emit(found, as_json)
-
-
-WORDS = (watch, compare, simulate, calibrate, experiment)
+WORDS = (watch, compare, simulate)

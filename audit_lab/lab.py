@@ -38,7 +38,8 @@ from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions
 from audit_lab.store import Store
 
 if TYPE_CHECKING:
-    from audit_lab.evaluate import Evaluation, Promise
+    from audit_lab.calibrating import WarmUp
+    from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise
     from audit_lab.review.widget import ReviewWidget
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
@@ -166,32 +167,99 @@ class Lab:
         """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
         return standing_labels(self.store)
 
-    def evaluate(self, incidents: str | Path | None = None, *, split: str = "all") -> Evaluation:
-        """Compare what was flagged with an incident file, or with the labels that are in the lab."""
-        from audit_lab.evaluate import evaluate  # noqa: PLC0415 - scikit-learn takes a second to import
+    def evaluate(
+        self, incidents: str | Path | None = None, *, split: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Evaluation:
+        """Compare what was flagged with an incident file, or with the labels that are in the lab; `lab.metrics` keeps the figures.
+
+        `since` and `until` take only sessions that start after and end before; with `evaluate.learnt_until` only later ones count.
+        """
+        from audit_lab.evaluating import evaluate_lab, keep_metrics  # noqa: PLC0415 - scikit-learn takes a second to import
 
         if incidents is not None:
             self.label(incidents)
         self._need("verdicts")
-        if self.store.rows("incidents") == 0:
-            raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
-        read = self.store.read
-        result = evaluate(
-            read("sessions"), read("session_events"), self.store.scan("events").select("event_id", "time").collect(), read("incidents"),
-            self.standing_labels(), read("scores"), read("candidates"), read("verdicts"), self.profile.evaluate, split=split,
-        )
-        with self.store.writing():
-            self.store.replace("metrics", result.metrics, result.evaluation_id)
+        result = evaluate_lab(self.store, self.profile, split=split, since=since, until=until)
+        keep_metrics(self.store, result.metrics, datetime.now(UTC))
         return result
 
-    def calibrate(self, max_fpr: float, confidence: float = 0.95, scorer: str = "all") -> Promise:
-        """Return a threshold that flags over `max_fpr` of benign actors with probability at most 1 − `confidence`, or why there is none.
+    def ladder(self, alerts_per_day: int | None = None) -> pl.DataFrame:
+        """Return what each stage adds when every one may raise the same number of alerts; rungs of models that have not run are null."""
+        from audit_lab.evaluating import climb, keep_metrics, ladder_rows  # noqa: PLC0415
 
-        Calibrate on earlier time than you use it on: give a lab of earlier archives.
+        rungs = climb(self.store, self.profile, alerts_per_day)
+        result = self.evaluate()
+        keep_metrics(self.store, pl.concat([result.metrics, ladder_rows(result, rungs)]), datetime.now(UTC))
+        return rungs
+
+    def history(self) -> pl.DataFrame:
+        """Return how recall and false-positive rate changed with the versions of judge, prompt, rules and settings."""
+        from audit_lab.evaluating import history  # noqa: PLC0415
+
+        return history(self.store.read("metrics"))
+
+    def calibrate(
+        self, max_fpr: float | None = None, confidence: float = 0.95, scorer: str = "all", *, before: datetime | None = None, **goal: Any
+    ) -> Promise:
+        """Return a threshold that keeps a promise with probability `confidence`, or why there is none and how much data it would need.
+
+        The goal is one of `max_fpr` (share of benign actors flagged), `min_recall` (of malicious incidents), `min_precision` (of flagged
+        actors), `alerts_per_day`, `max_usd_per_day` (with `costs`); see docs/evaluation.md. Calibrate on earlier time (`before`) than you
+        use it on. `threshold_proposal(promise, lab.profile)` says what to set.
         """
-        from audit_lab.evaluate import calibrate  # noqa: PLC0415
+        from audit_lab.calibrating import calibrate_lab  # noqa: PLC0415
 
-        return calibrate(self.evaluate().session_scores, max_fpr, confidence, scorer)
+        self._need("verdicts")
+        return calibrate_lab(self.store, self.profile, before, max_fpr=max_fpr, confidence=confidence, scorer=scorer, **goal)
+
+    def cheapest(
+        self, review_minute: float, missed_incident: float, *, minutes_per_alert: float | None = None, scorer: str = "all",
+        before: datetime | None = None,
+    ) -> CostChoice:
+        """Return the threshold of least cost, reviews and missed incidents together, with an interval and what costs nearly as little."""
+        from audit_lab.calibrating import cheapest_in_lab  # noqa: PLC0415
+
+        self._need("verdicts")
+        return cheapest_in_lab(self.store, self.profile, review_minute, missed_incident, before, minutes_per_alert, scorer)
+
+    def costs(self, review_minute: float, missed_incident: float, minutes_per_alert: float | None = None) -> Costs:
+        """Return what a look and a missed incident cost; minutes as people recorded them, else as the profile says."""
+        from audit_lab.calibrating import costs_of  # noqa: PLC0415
+
+        return costs_of(self.store, self.profile, review_minute, missed_incident, minutes_per_alert)
+
+    def at_threshold(
+        self, threshold: float, scorer: str = "all", *, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return what a threshold would have flagged: sessions, incidents found, benign actors."""
+        from audit_lab.calibrating import at_threshold  # noqa: PLC0415
+
+        return at_threshold(self.store, self.profile, threshold, scorer, since, until)
+
+    def warm_up(self, max_fpr: float, confidence: float = 0.95, *, before: datetime | None = None) -> WarmUp:
+        """Return the threshold to use until labels carry a promise: low first, tightening with every labelled actor."""
+        from audit_lab.calibrating import warm_up  # noqa: PLC0415
+
+        return warm_up(self.store, self.profile, self.calibrate(max_fpr, confidence, before=before), before)
+
+    def group_thresholds(
+        self, by: str | dict[str, str] = "cluster", max_fpr: float = 0.05, confidence: float = 0.95, *, before: datetime | None = None
+    ) -> pl.DataFrame:
+        """Return a threshold per cluster, kind of actor or team (a dict actor -> team), shrunk to the common one where data are few."""
+        from audit_lab.calibrating import groups_in_lab  # noqa: PLC0415
+
+        self._need("verdicts")
+        return groups_in_lab(self.store, self.profile, by, max_fpr, confidence, before=before)
+
+    def calibration(self, *, before: datetime | None = None, scorer: str = "all", method: str = "auto") -> Calibration:
+        """Learn from labels of earlier time what scores mean, and remember it: later evaluations show both, cases their probability.
+
+        None below the floors of labels, with the reason; then scores and threshold stay as they are.
+        """
+        from audit_lab.calibrating import learn_probabilities  # noqa: PLC0415
+
+        self._need("verdicts")
+        return learn_probabilities(self.store, self.profile, before, scorer, method)
 
     def drift(self, by: str | None = None, since: date | None = None) -> pl.DataFrame:
         """Compare later weeks (or days) with the first ones, or with those before `since`: what changed, how much, since when.

@@ -22,10 +22,11 @@ from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, make_judge, read_calls, run_judge
 from audit_lab.limits import budget_notes, case_limits
-from audit_lab.profile import Profile
+from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
+    PACK,
     ROUTINE,
     Detector,
     embed_sessions,
@@ -291,11 +292,16 @@ def code_digest() -> str:
     return _files_digest(Path(__file__).parent)
 
 
+def rules_digest(settings: SignalSettings) -> str:
+    """Return a digest of all rules and exceptions in force: the built-in pack and a user's files."""
+    return text_digest("".join(_files_digest(Path(path)) for path in (str(PACK), *settings.rules, *settings.exceptions)))
+
+
 def _files_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     for path in files:
-        if path.is_file() and path.suffix in {".py", ".yml", ".yaml", ".md", ".json"} and "__pycache__" not in path.parts:
+        if path.is_file() and path.suffix in {".py", ".yml", ".yaml", ".md", ".json", ".toml"} and "__pycache__" not in path.parts:
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from audit_lab.errors import ProfileError
 from audit_lab.hashing import text_digest
@@ -129,8 +129,39 @@ class EvaluateSettings(_Section):
     """How well it works, and how sure we are."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="score from which a case is flagged")
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description="clusters with a threshold of their own, e.g. {prod = 0.6}: audit-lab calibrate --by cluster"
+    )
+    learnt_until: AwareDatetime | None = Field(
+        None, description="end of the sessions that the threshold was learnt from: an evaluation counts later ones only; null = it is prior"
+    )
+    warm_up_threshold: float = Field(
+        0.25, ge=0, le=1, description="threshold of the first day: low, people see more; it tightens as labels come in"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples of actors for intervals")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of intervals")
+    bins: int = Field(10, ge=2, le=100, description="bins of equal mass for calibration error and reliability curve")
+    recalls: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=lambda: [0.8, 0.95], description="recalls at which the false-positive rate is told"
+    )
+    alerts_per_day: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=lambda: [5, 10, 20, 40], description="cases a day at which recall and precision are told"
+    )
+    prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=lambda: [1e-2, 1e-3, 1e-4],
+        description="shares of malicious sessions at which precision is told: a recording is dense in attacks, a cluster is not",
+    )
+    impact: list[str] = Field(
+        default_factory=lambda: ["secret", "execution", "destruction"],
+        description="categories of predicates (docs/judge.md) that do damage once they succeed (NIST SP 800-61 r2, 3.2.6)",
+    )
+    minutes_per_alert: float = Field(10, gt=0, description="minutes that a person looks at a case, until reviews have recorded it")
+
+
+class ExperimentSettings(_Section):
+    """Where runs of `audit-lab experiment` are logged besides the lab."""
+
+    mlflow: str = Field("", description="tracking URI of MLflow (extra 'mlflow'), e.g. sqlite:///mlflow.db; nothing is logged when empty")
 
 
 class ReviewSettings(_Section):
@@ -182,6 +213,7 @@ class Profile(_Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     review: ReviewSettings = ReviewSettings()
     drift: DriftSettings = DriftSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
 
     @property
     def digest(self) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from audit_lab.evaluate.intervals import Rate, bootstrap_actors, wilson
+from audit_lab.evaluate.intervals import Rate, bootstrap_actors, exact
+from audit_lab.evaluate.probability import probability_figures
 from audit_lab.evaluate.ranking import average_precision_rate
 
 
@@ -22,9 +23,12 @@ class JudgeFigures:
     fpr: Rate
     precision: Rate
     average_precision: Rate
+    brier: Rate
+    calibration_error: Rate
     answered_share: Rate
+    schema_valid_share: Rate
     usable_share: Rate
-    grounded_share: float | None
+    grounded_share: Rate
     tokens: int
     cost_usd: float | None
     cost_per_finding_usd: float | None
@@ -85,17 +89,25 @@ def judge_figures(
     Returns
     -------
     JudgeFigures. Recall, false-positive rate and precision are over answered cases; what was not answered is in `answered_share`.
-    `usable_share` is over answered ones too; `grounded_share` the mean share of grounds that hold. Costs are null where no price is known.
+    `usable_share` is over answered ones too; `grounded_share` is the mean share of grounds that hold, over answers with grounds;
+    `schema_valid_share` is over all answers that came. Costs are null where no price is known.
     """
     asked = truth.join(verdicts, on="case_id", how="inner").sort("case_id")
     answered = asked.filter(pl.col("score").is_not_null())
     scores, malicious = answered["score"].to_numpy().astype(float), answered["malicious"].to_numpy().astype(bool)
     draw = bootstrap_actors(answered["actor"].to_numpy(), resamples, confidence, seed)
     flagged = scores >= threshold
-    cost = None if not asked.height or asked["cost_usd"].null_count() else float(asked["cost_usd"].sum())
+    # A verdict for which nothing was sent costs nothing.
+    paid = asked.filter(pl.col("tokens_in") + pl.col("tokens_out") > 0)["cost_usd"]
+    cost = None if not asked.height or paid.null_count() else float(paid.sum())
     found = int((flagged & malicious).sum())
     reason = "no price is known for every call" if cost is None else None if found else "no malicious case was called so"
-    grounded = answered["grounded_share"].mean()
+    # An answer that fits the schema has a score, or abstains and names an action; one that does not was paid for all the same.
+    fits = pl.col("score").is_not_null() | pl.col("action").is_not_null()
+    spoken = asked.filter(fits | (pl.col("tokens_out") > 0))
+    grounded = answered["grounded_share"].fill_null(0.0).to_numpy().astype(float)
+    has_grounds = answered["grounded_share"].is_not_null().to_numpy().astype(float)
+    probability = probability_figures(malicious, scores, draw, unit="answered cases")
     return JudgeFigures(
         n_cases=asked.height,
         n_answered=answered.height,
@@ -104,9 +116,12 @@ def judge_figures(
         fpr=draw.rate(flagged, ~malicious, "cases that are not malicious"),
         precision=draw.rate(malicious, flagged, "cases called malicious"),
         average_precision=average_precision_rate(malicious, scores, draw, "malicious cases"),
-        answered_share=wilson(answered.height, asked.height, confidence, "cases"),
-        usable_share=wilson(int(answered["usable"].sum()), answered.height, confidence, "answered cases"),
-        grounded_share=float(grounded) if isinstance(grounded, int | float) else None,
+        brier=probability.brier,
+        calibration_error=probability.calibration_error,
+        answered_share=exact(answered.height, asked.height, confidence, "cases"),
+        schema_valid_share=exact(spoken.filter(fits).height, spoken.height, confidence, "answers"),
+        usable_share=exact(int(answered["usable"].sum()), answered.height, confidence, "answered cases"),
+        grounded_share=draw.ratio(grounded * has_grounds, has_grounds, "answers with grounds"),
         tokens=int(asked["tokens_in"].sum()) + int(asked["tokens_out"].sum()),
         cost_usd=cost,
         cost_per_finding_usd=cost / found if cost is not None and found else None,

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from audit_lab.evaluate.intervals import ActorBootstrap, Rate, bootstrap_actors, wilson
+from audit_lab.evaluate.intervals import ActorBootstrap, Rate, bootstrap_actors, exact
 from audit_lab.evaluate.ranking import average_precision, average_precision_rate, resampled_average_precision
 
 
@@ -136,4 +136,4 @@ def injection_success(plain: pl.DataFrame, injected: pl.DataFrame, threshold: fl
     called = plain.filter(pl.col("score") >= threshold).select("case_id").join(
         injected.select("case_id", after="score"), on="case_id", how="inner")
     lost = int((called["after"].fill_null(-1.0) < threshold).sum())
-    return wilson(lost, called.height, confidence, "cases called malicious without the injected text")
+    return exact(lost, called.height, confidence, "cases called malicious without the injected text")

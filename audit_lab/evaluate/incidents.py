@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from audit_lab.evaluate.intervals import Rate, wilson
+from audit_lab.evaluate.impact import first_impacts
+from audit_lab.evaluate.intervals import Rate, exact
+
+# Resampled medians of fewer incidents than this jump between a few values and claim too much.
+MIN_INCIDENTS = 5
+RESAMPLES = 1000
+SEED = 7
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,8 @@ class IncidentMap:
     """Which rows of `sessions` hold each incident's events; arrays are aligned with `ids`.
 
     `first_event` and `session_end` are µs since 1970; `first_event` is nan for an incident without events in the data.
+    `first_impact` is the time of the first event that did damage (`impact.first_impacts`), nan where none did; None when the
+    events did not say what they are.
     """
 
     ids: list[str]
@@ -24,6 +33,7 @@ class IncidentMap:
     first_event: np.ndarray
     session_end: np.ndarray
     left_out: list[str]
+    first_impact: np.ndarray | None = None
 
     def best(self, scores: np.ndarray) -> np.ndarray:
         """Return the highest score among each incident's sessions; -inf for an incident without any."""
@@ -45,6 +55,8 @@ class IncidentFigures:
     recall: Rate
     missed: list[str] | None
     time_to_detect_s: dict[str, Any]
+    before_impact: Rate
+    lead_s: dict[str, Any]
     look_alikes: int
     look_alikes_flagged: list[str] | None
     look_alike_rate: Rate
@@ -53,7 +65,7 @@ class IncidentFigures:
         """Return the block `incidents` as a JSON object."""
         return {
             "n": self.n, "found": self.found, "recall": self.recall.as_dict(), "missed": self.missed,
-            "time_to_detect_s": self.time_to_detect_s,
+            "time_to_detect_s": self.time_to_detect_s, "before_impact": self.before_impact.as_dict(), "lead_s": self.lead_s,
         }
 
     def benign_suspicious_dict(self) -> dict[str, Any]:
@@ -65,7 +77,9 @@ class IncidentFigures:
         }
 
 
-def map_incidents(incidents: pl.DataFrame, labels: pl.DataFrame, sessions: pl.DataFrame, events: pl.DataFrame) -> IncidentMap:
+def map_incidents(
+    incidents: pl.DataFrame, labels: pl.DataFrame, sessions: pl.DataFrame, events: pl.DataFrame, impact: Collection[str] = ()
+) -> IncidentMap:
     """Find the sessions and the first event of each incident.
 
     Parameters
@@ -74,6 +88,8 @@ def map_incidents(incidents: pl.DataFrame, labels: pl.DataFrame, sessions: pl.Da
         Tables of these names; labels of target_kind incident tie the other two.
     events
         Table `events`, or its columns event_id and time.
+    impact
+        Categories of predicates that do damage; needs the events' other columns.
 
     Returns
     -------
@@ -92,6 +108,7 @@ def map_incidents(incidents: pl.DataFrame, labels: pl.DataFrame, sessions: pl.Da
         .join(events.select("event_id", "time"), on="event_id", how="inner")
         .group_by("target_id").agg(pl.col("time").min().dt.epoch("us").cast(pl.Float64)).iter_rows()
     )
+    damage = first_impacts(events, placed, impact) if impact else None
     data_start, data_end = sessions["start"].min(), sessions["end"].max()
     ids, malicious, left_out = [], [], []
     for row in incidents.iter_rows(named=True):
@@ -111,43 +128,67 @@ def map_incidents(incidents: pl.DataFrame, labels: pl.DataFrame, sessions: pl.Da
         first_event=np.array([first.get(name, np.nan) for name in ids], dtype=float),
         session_end=sessions["end"].dt.epoch("us").to_numpy().astype(float),
         left_out=left_out,
+        first_impact=None if damage is None else np.array([damage.get(name, np.nan) for name in ids], dtype=float),
     )
 
 
 def incident_figures(incidents: IncidentMap, flagged: np.ndarray, confidence: float = 0.95) -> IncidentFigures:
     """Return which incidents are found when the sessions of `flagged` are flagged.
 
-    An incident is found when a flagged session holds one of its events. Time to detect: from its first event to the
-    end of the first such session, seconds. Incidents are independent of each other: their rates have Wilson intervals.
+    An incident is found when a flagged session holds one of its events. Time to detect: from its first event to the end of the first such
+    session, seconds. `before_impact`: share of the incidents with damage that were found before it was done; one that was not found was
+    not found in time. `lead_s`: seconds from detection to the first damage, below 0 where it came too late. Incidents are independent
+    of each other: their rates have exact intervals, medians those of resampled incidents.
     """
     hit = np.array([bool(flagged[rows].any()) for rows in incidents.rows], dtype=bool)
     attack = incidents.malicious
     n, n_benign = int(attack.sum()), int((~attack).sum())
-    delays = (incidents.detected_at(flagged) - incidents.first_event)[attack & hit] / 1e6
+    detected = incidents.detected_at(flagged)
+    delays = (detected - incidents.first_event)[attack & hit] / 1e6
+    before, leads = _before_impact(incidents, detected, confidence)
     return IncidentFigures(
         n=n,
         found=int((attack & hit).sum()),
-        recall=wilson(int((attack & hit).sum()), n, confidence, "malicious incidents"),
+        recall=exact(int((attack & hit).sum()), n, confidence, "malicious incidents"),
         missed=[name for name, miss in zip(incidents.ids, attack & ~hit, strict=True) if miss],
-        time_to_detect_s=_delays(delays[np.isfinite(delays)]),
+        time_to_detect_s=_delays(delays[np.isfinite(delays)], confidence, "no incident was found"),
+        before_impact=before,
+        lead_s=leads,
         look_alikes=n_benign,
         look_alikes_flagged=[name for name, bad in zip(incidents.ids, ~attack & hit, strict=True) if bad],
-        look_alike_rate=wilson(int((~attack & hit).sum()), n_benign, confidence, "benign-but-suspicious incidents"),
+        look_alike_rate=exact(int((~attack & hit).sum()), n_benign, confidence, "benign-but-suspicious incidents"),
     )
+
+
+def _before_impact(incidents: IncidentMap, detected: np.ndarray, confidence: float) -> tuple[Rate, dict[str, Any]]:
+    if incidents.first_impact is None:
+        reason = "the events do not say what they did"
+        return Rate(None, None, None, 0, reason), _delays(np.zeros(0), confidence, reason)
+    harmful = incidents.malicious & np.isfinite(incidents.first_impact)
+    leads = ((incidents.first_impact - detected) / 1e6)[harmful]
+    in_time = exact(int((leads > 0).sum()), int(harmful.sum()), confidence, "incidents with damage")
+    return in_time, _delays(leads[np.isfinite(leads)], confidence, "no incident with damage was found")
 
 
 def unscored_incidents(incidents: IncidentMap, reason: str) -> IncidentFigures:
     """Return the figures of a scorer that scored nothing: null with a reason, never 0."""
     n, n_benign = int(incidents.malicious.sum()), int((~incidents.malicious).sum())
-    nothing: dict[str, Any] = {"n": 0, "median": None, "p90": None, "max": None, "reason": reason}
-    return IncidentFigures(
-        n, None, Rate(None, None, None, n, reason), None, nothing, n_benign, None, Rate(None, None, None, n_benign, reason)
-    )
+    nothing = _delays(np.zeros(0), 0.95, reason)
+    null = Rate(None, None, None, n, reason)
+    return IncidentFigures(n, None, null, None, nothing, null, nothing, n_benign, None, Rate(None, None, None, n_benign, reason))
 
 
-def _delays(seconds: np.ndarray) -> dict[str, Any]:
+def _delays(seconds: np.ndarray, confidence: float, nothing: str) -> dict[str, Any]:
+    """Return median with its interval over resampled incidents, 90th percentile and maximum; seconds."""
     if not seconds.size:
-        return {"n": 0, "median": None, "p90": None, "max": None, "reason": "no incident was found"}
+        return {"n": 0, "median": None, "low": None, "high": None, "p90": None, "max": None, "reason": nothing}
+    ends: tuple[float | None, float | None] = (None, None)
+    if seconds.size >= MIN_INCIDENTS:
+        draws = np.random.default_rng(SEED).integers(0, seconds.size, (RESAMPLES, seconds.size))
+        low, high = np.quantile(np.median(seconds[draws], axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+        ends = (float(low), float(high))
+    few = {"reason": f"too few incidents for an interval: {seconds.size} of {MIN_INCIDENTS}"} if ends[0] is None else {}
     return {
-        "n": int(seconds.size), "median": float(np.median(seconds)), "p90": float(np.quantile(seconds, 0.9)), "max": float(seconds.max()),
+        "n": int(seconds.size), "median": float(np.median(seconds)), "low": ends[0], "high": ends[1],
+        "p90": float(np.quantile(seconds, 0.9)), "max": float(seconds.max()), **few,
     }

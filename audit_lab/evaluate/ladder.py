@@ -13,7 +13,7 @@ from audit_lab.errors import InputError
 from audit_lab.evaluate.comparison import mcnemar
 from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.incidents import IncidentMap
-from audit_lab.evaluate.intervals import wilson
+from audit_lab.evaluate.intervals import exact
 from audit_lab.evaluate.operating import budget_threshold
 
 # From here down a difference on the same incidents counts as more than chance.
@@ -67,7 +67,7 @@ def ladder(rungs: Sequence[Rung], classes: np.ndarray, incidents: IncidentMap, n
         threshold = _threshold(heard, n_alerts)
         flagged = heard >= threshold
         found = np.array([bool(flagged[members].any()) for members in incidents.rows], dtype=bool)[incidents.malicious]
-        recall = wilson(int(found.sum()), found.size, confidence, "malicious incidents")
+        recall = exact(int(found.sum()), found.size, confidence, "malicious incidents")
         row = {
             "rung": rung.name, "threshold": None if np.isinf(threshold) else threshold, "alerts": int(flagged.sum()),
             "precision": float((classes[flagged] == MALICIOUS).mean()) if flagged.any() else None,

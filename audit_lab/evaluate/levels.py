@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from audit_lab.evaluate.incidents import IncidentMap
-from audit_lab.evaluate.intervals import ActorBootstrap, Rate, wilson
+from audit_lab.evaluate.intervals import ActorBootstrap, Rate, exact
 
 
 @dataclass(frozen=True)
@@ -82,4 +82,4 @@ def cited_recall(incidents: IncidentMap, labels: pl.DataFrame, verdicts: pl.Data
         .join(cited, on="event", how="semi")["target_id"].unique().to_list()
     )
     hits = sum(name in set(named) for name, bad in zip(incidents.ids, incidents.malicious, strict=True) if bad)
-    return wilson(hits, n, confidence, "malicious incidents")
+    return exact(hits, n, confidence, "malicious incidents")

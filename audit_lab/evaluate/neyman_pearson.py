@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -40,6 +41,11 @@ class Promise:
         Share of the units at hand that the threshold flags; None when refused.
     reason
         Why it was refused.
+    kind, target, method, scorer
+        What is limited: 'fpr' (share of benign actors flagged), 'recall' (share of incidents missed), 'precision' (share of benign ones
+        among flagged actors), 'alerts_per_day' or 'usd_per_day' (share of days over `target`); how it was found; whose scores.
+    since, until
+        The time of the sessions that it was learnt from: only later ones may be judged by it (law 9).
     """
 
     threshold: float | None
@@ -51,10 +57,30 @@ class Promise:
     violation: float | None
     observed: float | None
     reason: str | None = None
+    kind: Literal["fpr", "recall", "precision", "alerts_per_day", "usd_per_day"] = "fpr"
+    target: float | None = None
+    method: str = "order statistic"
+    scorer: str = "all"
+    since: datetime | None = None
+    until: datetime | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return dict(vars(self))
+        return {**vars(self), "since": self.since and self.since.isoformat(), "until": self.until and self.until.isoformat()}
+
+    def says(self) -> str:
+        """Return the promise, or the refusal, as one sentence."""
+        if self.threshold is None:
+            return f"no threshold: {self.reason}"
+        what = {
+            "fpr": f"over {self.limit:.3g} of benign actors are flagged",
+            "recall": f"over {self.limit:.3g} of malicious incidents are missed",
+            "precision": f"over {self.limit:.3g} of the flagged actors are benign",
+            "alerts_per_day": f"over {self.limit:.3g} of days have more than {self.target:g} alerts" if self.target is not None else "",
+            "usd_per_day": f"over {self.limit:.3g} of days cost more than {self.target:g}" if self.target is not None else "",
+        }[self.kind]
+        return (f"threshold {self.threshold:.4g}: {what} with probability at most {self.violation:.3g} "
+                f"({self.observed:.3g} of the {self.n} {self.unit} at hand)")
 
 
 def needed_units(limit: float, confidence: float) -> int:
@@ -102,13 +128,22 @@ def promise_threshold(scores: np.ndarray, limit: float, confidence: float, unit:
     n, needed = int(scores.size), needed_units(limit, confidence)
     k = order_statistic(n, limit, confidence)
     if k is None:
-        return Promise(None, limit, confidence, unit, n, needed, None, None, f"{n} independent {unit}, {needed} needed")
+        return Promise(None, limit, confidence, unit, n, needed, None, None, too_few(n, unit, needed))
     ascending = np.sort(scores)
     # Flag what is strictly above the k-th; where even that is -inf, every score that exists may be flagged.
     cut = float(ascending[k - 1])
     threshold = float(np.nextafter(cut, np.inf)) if np.isfinite(cut) else 0.0
     violation = float(stats.binom.sf(k - 1, n, 1 - limit))
     return Promise(threshold, limit, confidence, unit, n, needed, violation, float((scores >= threshold).mean()))
+
+
+def too_few(n: int, unit: str, needed: int) -> str:
+    """Return the words of a refusal.
+
+    >>> too_few(1, "days", 59)
+    '1 independent day, 59 needed'
+    """
+    return f"{n} independent {unit.removesuffix('s') if n == 1 else unit}, {needed} needed"
 
 
 def calibrate(
@@ -137,12 +172,24 @@ def calibrate(
     InputError
         When a number is out of range or the scorer has no scores.
     """
+    rows = scorer_rows(session_scores, scorer)
+    units = actor_maxima(rows.filter(pl.col("class") != "malicious"))
+    return reachable_only(replace(promise_threshold(units["score"].to_numpy(), max_fpr, confidence), scorer=scorer))
+
+
+def scorer_rows(session_scores: pl.DataFrame, scorer: str) -> pl.DataFrame:
+    """Return the rows of one scorer.
+
+    Raises
+    ------
+    InputError
+        When it has none.
+    """
     rows = session_scores.filter(pl.col("scorer") == scorer)
     if rows.is_empty():
         known = ", ".join(session_scores["scorer"].unique(maintain_order=True).to_list()) or "none"
         raise InputError(f"no scores of '{scorer}' to calibrate on", f"scorers with scores: {known}")
-    units = actor_maxima(rows.filter(pl.col("class") != "malicious"))
-    return _reachable(promise_threshold(units["score"].to_numpy(), max_fpr, confidence))
+    return rows
 
 
 def actor_maxima(sessions: pl.DataFrame) -> pl.DataFrame:
@@ -177,20 +224,22 @@ def calibrate_budget(
     if alerts_per_day < 0:
         raise InputError(f"a budget of {alerts_per_day} alerts a day", "give 0 or more")
     ranked = (
-        session_scores.filter(pl.col("scorer") == scorer)
+        scorer_rows(session_scores, scorer)
         .with_columns(day=pl.col("start").dt.date(), score=pl.when("shown").then("score").otherwise(-math.inf))
         .group_by("day").agg(next_score=pl.col("score").top_k(alerts_per_day + 1).sort(descending=True)).sort("day")
     )
     units = [row[-1] if len(row) > alerts_per_day else -math.inf for row in ranked["next_score"].to_list()]
-    return _reachable(promise_threshold(np.array(units, dtype=float), max_share_of_days, confidence, "days"))
+    made = promise_threshold(np.array(units, dtype=float), max_share_of_days, confidence, "days")
+    return reachable_only(replace(made, kind="alerts_per_day", target=float(alerts_per_day), scorer=scorer))
 
 
-def _reachable(promise: Promise) -> Promise:
+def reachable_only(promise: Promise) -> Promise:
     """Refuse a threshold above the highest possible score: it would only say that nothing may be flagged."""
     if promise.threshold is None or promise.threshold <= 1:
         return promise
+    who = promise.unit if promise.unit == "days" else f"benign {promise.unit}"
     return replace(promise, threshold=None, violation=None, observed=None,
-                   reason=f"too many benign {promise.unit} reach the highest score: only flagging nothing keeps the promise")
+                   reason=f"too many {who} reach the highest score: only flagging nothing keeps the promise")
 
 
 def _check(limit: float, confidence: float) -> None:

@@ -12,7 +12,6 @@ from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.incidents import IncidentMap
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 
-PREVALENCES = (1e-2, 1e-3, 1e-4)
 MIN_ACTORS = 2
 
 
@@ -78,11 +77,11 @@ def at_budget(classes: np.ndarray, scores: np.ndarray, n_alerts: int, draw: Acto
     """
     if n_alerts < 0:
         raise InputError(f"a budget of {n_alerts} alerts", "give 0 or more")
-    threshold = budget_threshold(scores, n_alerts)
+    threshold = budget_threshold(scores[np.isfinite(scores)], n_alerts)  # -inf: no threshold can flag it
     flagged = scores >= threshold
     malicious = classes == MALICIOUS
     return {
-        "budget": n_alerts, "threshold": None if np.isinf(threshold) else float(threshold), "flagged": int(flagged.sum()),
+        "budget": n_alerts, "threshold": float(threshold) if np.isfinite(threshold) else None, "flagged": int(flagged.sum()),
         "recall": draw.rate(flagged, malicious, "malicious sessions"), "precision": draw.rate(malicious, flagged, "flagged sessions"),
     }
 

@@ -52,6 +52,13 @@ class CostChoice:
         """Return it as a JSON object, without the curve."""
         return {name: value for name, value in vars(self).items() if name != "curve"}
 
+    def says(self) -> str:
+        """Return it as one sentence."""
+        if self.threshold is None:
+            return f"no threshold: {self.reason}"
+        return (f"threshold {self.threshold:g} costs least: {self.cost:,.0f} over the data at hand ({self.low:,.0f} to {self.high:,.0f}); "
+                f"from {self.nearly_from:g} to {self.nearly_to:g} it costs at most {NEARLY:.0%} more")
+
 
 def cheapest_threshold(
     scores: np.ndarray,
@@ -118,6 +125,47 @@ def cheapest_threshold(
     )
 
 
+def daily_costs(
+    session_scores: pl.DataFrame, incidents: pl.DataFrame, costs: Costs, thresholds: np.ndarray, scorer: str = "all"
+) -> np.ndarray:
+    """Return what each day costs at each threshold: reviews of its alerts, and its incidents that are missed.
+
+    Parameters
+    ----------
+    session_scores
+        Frame of `Evaluation.session_scores`: start, scorer, score, shown.
+    incidents
+        Frame with time (of the incident's first event) and best (its highest reachable score, -inf where none), one row per malicious
+        incident; an incident belongs to the day it began.
+    costs, thresholds, scorer
+        What a look and a miss cost; ascending thresholds; whose scores.
+
+    Returns
+    -------
+    Array of days (every day from the first session's to the last one's, quiet ones too) × thresholds.
+    """
+    marks = np.asarray(thresholds, dtype=float)
+    rows = session_scores.filter(pl.col("scorer") == scorer)
+    if rows.is_empty():
+        return np.zeros((0, marks.size))
+    first, last = rows["start"].dt.date().min(), rows["start"].dt.date().max()
+    days = pl.DataFrame({"day": pl.date_range(first, last, "1d", eager=True)}).with_row_index("row")  # type: ignore[arg-type]
+
+    def per_day(frame: pl.DataFrame, scores: np.ndarray, below: bool) -> np.ndarray:
+        placed = frame.select(day=pl.first().dt.date()).join(days, on="day", how="left", maintain_order="left")["row"].to_numpy()
+        steps = np.searchsorted(marks, scores, side="right")
+        counts = np.zeros((days.height, marks.size + 1))
+        known = ~np.isnan(placed.astype(float))
+        np.add.at(counts, (placed[known].astype(int), steps[known]), 1)
+        # A score passes the marks before its step, and falls short of those from it on.
+        return counts.cumsum(axis=1)[:, :-1] if below else counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+
+    reachable = np.where(rows["shown"].to_numpy(), rows["score"].to_numpy(), -np.inf)
+    alerts = per_day(rows.select("start"), reachable, below=False)
+    missed = per_day(incidents.select("time"), incidents["best"].to_numpy(), below=True)
+    return alerts * costs.per_alert + missed * costs.per_missed_incident
+
+
 def warm_up_threshold(n_units: int, needed: int, start: float, target: float) -> float:
     """Return the threshold to use while labels come in: low first, tightening towards the target.
 
@@ -172,7 +220,11 @@ def group_thresholds(scores: pl.DataFrame, global_threshold: float, max_rate: fl
         values = np.sort(part["score"].to_numpy())
         enough = values.size * max_rate >= 1
         allowed = int(np.floor(values.size * max_rate + 1e-9))
-        own = float(np.nextafter(values[values.size - allowed - 1], np.inf)) if enough and allowed < values.size else None
+        own = None
+        if enough and allowed < values.size:
+            highest_left = float(values[values.size - allowed - 1])
+            # Where no threshold can flag what has to be left out, everything that exists may be flagged.
+            own = float(np.nextafter(highest_left, np.inf)) if np.isfinite(highest_left) else 0.0
         weight = 0.0 if own is None else values.size / (values.size + needed)
         threshold = global_threshold if own is None else weight * own + (1 - weight) * global_threshold
         rows.append({"group": group, "n": values.size, "own": own, "weight": weight, "threshold": threshold,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from audit_lab.evaluate.intervals import exact
+from audit_lab.evaluate.intervals import ActorBootstrap, Rate, exact
 
 MIN_PER_BIN = 5
+MIN_ACTORS = 2
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,78 @@ def reliability_curve(positive: np.ndarray, scores: np.ndarray, n_bins: int = 10
     order = ("bin", "score_low", "score_high", "mean_score", "n", "positives", "share", "low", "high", "reason")
     types = {name: pl.Float64 if name in floats else pl.String if name == "reason" else pl.Int64 for name in order}
     return pl.DataFrame(rows, schema=types)
+
+
+@dataclass(frozen=True)
+class ProbabilityFigures:
+    """How good scores are as probabilities: Brier score and calibration error with intervals over actors, their parts, the curve."""
+
+    brier: Rate
+    calibration_error: Rate
+    parts: Brier | None
+    curve: pl.DataFrame
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        parts = vars(self.parts) if self.parts else {}
+        return {
+            "brier": self.brier.as_dict() | {name: parts.get(name) for name in ("reliability", "resolution", "uncertainty", "within")},
+            "calibration_error": self.calibration_error.as_dict(), "reliability_curve": self.curve.to_dicts(),
+        }
+
+
+def probability_figures(
+    positive: np.ndarray, scores: np.ndarray, draw: ActorBootstrap, n_bins: int = 10, unit: str = "sessions",
+    among: np.ndarray | None = None,
+) -> ProbabilityFigures:
+    """Return Brier score, calibration error and reliability curve of scores, with intervals that resample actors.
+
+    Parameters
+    ----------
+    positive, scores
+        Outcome and score (0–1) of each session or case.
+    draw
+        Resamples of actors over the same sessions or cases.
+    n_bins, unit
+        Bins of equal mass, made once from all data; what is counted, for reasons.
+    among
+        Which of them count; all when None.
+
+    Returns
+    -------
+    ProbabilityFigures. The interval of the calibration error is that of resampled errors, which lie above the true one where bins are
+    small: its lower end may lie above 0 for a perfect judge.
+    """
+    inside = np.ones(scores.size, dtype=bool) if among is None else among
+    hits, values = positive[inside], scores[inside]
+    error = calibration_error(hits, values, n_bins)
+    if error is None:
+        nothing = Rate(None, None, None, 0, f"no {unit}")
+        return ProbabilityFigures(nothing, nothing, None, reliability_curve(hits, values, n_bins, draw.confidence))
+    squared = np.where(inside, (scores - positive) ** 2, 0.0)
+    bins = equal_mass_bins(values, n_bins)
+    codes = draw.codes[inside]
+    # Per actor and bin: the sum of score − outcome. A resample's error is the sum of its absolute values over its size.
+    gaps = np.zeros((draw.n_actors, int(bins.max()) + 1))
+    np.add.at(gaps, (codes, bins), values - hits)
+    size = np.bincount(codes, minlength=draw.n_actors)
+    if int((size > 0).sum()) < MIN_ACTORS:
+        bounded = Rate(error, None, None, int(values.size), f"all {unit} come from one actor: no interval over actors")
+    else:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = np.abs(draw.weights.astype(float) @ gaps).sum(axis=1) / (draw.weights @ size)
+        bounded = draw.interval(error, drawn, int(values.size))
+    return ProbabilityFigures(
+        draw.ratio(squared, inside.astype(float), unit), bounded, brier(hits, values, n_bins),
+        reliability_curve(hits, values, n_bins, draw.confidence),
+    )
+
+
+def unscored_probability(n: int, reason: str) -> ProbabilityFigures:
+    """Return the figures of a scorer that scored nothing: null with a reason, never 0."""
+    null = Rate(None, None, None, n, reason)
+    nothing = np.zeros(0)
+    return ProbabilityFigures(null, null, None, reliability_curve(nothing.astype(bool), nothing))
 
 
 def _per_bin(bins: np.ndarray, scores: np.ndarray, outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

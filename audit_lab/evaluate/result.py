@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from audit_lab import tables
 from audit_lab.errors import InputError
+from audit_lab.evaluate.audits import AuditEstimate
+from audit_lab.evaluate.calibrated import CalibratedFigures
+from audit_lab.evaluate.case_level import CaseFigures, CasePopulation
 from audit_lab.evaluate.cases import JudgeFigures
 from audit_lab.evaluate.confusion import SessionFigures
 from audit_lab.evaluate.incidents import IncidentFigures, IncidentMap
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 from audit_lab.evaluate.levels import EventFigures
 from audit_lab.evaluate.operating import threshold_sweep
+from audit_lab.evaluate.per_rule import RuleFigures
+from audit_lab.evaluate.points import Point
+from audit_lab.evaluate.probability import ProbabilityFigures
+from audit_lab.evaluate.rows import metric_rows
+
+# Points of a curve in the JSON object; the frame `precision_recall` has all of them.
+CURVE_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,9 @@ class Block:
     sessions: SessionFigures
     average_precision: Rate
     incidents: IncidentFigures
+    cases: CaseFigures
+    points: list[Point]
+    probability: ProbabilityFigures
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -35,6 +48,11 @@ class Block:
             "average_precision_interval": precision,
             "incidents": self.incidents.incidents_dict(),
             "benign_suspicious": self.incidents.benign_suspicious_dict(),
+            "cases": self.cases.as_dict(),
+            "fpr_at_recall": [point.as_dict() for point in self.points if point.kind == "recall"],
+            "alerts_per_day": [point.as_dict() for point in self.points if point.kind == "alerts_per_day"],
+            "precision_at_prevalence": [point.as_dict() for point in self.points if point.kind == "prevalence"],
+            "probability": self.probability.as_dict(),
         }
 
 
@@ -43,7 +61,7 @@ class Scored:
     """What the figures were made from, one value per session (in order of session_id), for whoever wants more figures.
 
     `classes` are codes of `confusion`; `scores` by scorer; `shown` tells who was a candidate; `incidents` and `draw` lie
-    over the same sessions.
+    over the same sessions, `cases` groups them.
     """
 
     classes: np.ndarray
@@ -51,6 +69,7 @@ class Scored:
     shown: np.ndarray
     incidents: IncidentMap
     draw: ActorBootstrap
+    cases: CasePopulation
 
     def reachable(self, scorer: str) -> np.ndarray:
         """Tell which sessions some threshold can flag: under `all` the candidates, else every one."""
@@ -65,6 +84,10 @@ class Evaluation:
     ----------
     evaluation_id, threshold, split
         Hash of all inputs and settings; score from which a session is flagged; which data.
+    data_start, data_end, confidence
+        Time of the sessions; confidence of the intervals.
+    versions
+        Of everything behind the figures: code, rules, profile, judge, prompt …
     blocks
         Block by scorer: rules, outliers, fused, judge, all, then further detectors.
     curve
@@ -73,6 +96,14 @@ class Evaluation:
         The figures of `all` over events.
     judges
         Figures over the cases that each judge answered, by judge_id and the beginning of its version.
+    rules
+        Figures of every rule that hit, by version.
+    weeks
+        Frame of `decay` for scorer `all`: recall, fpr and precision of each week.
+    audits
+        Recall and fpr from people's reviews and the recorded sampling probabilities; None without reviews, then `audits_reason` says why.
+    calibrated
+        Scores as probabilities on sessions later than those a calibrator learnt from; None, with the reason, where there is none.
     cited
         Share of malicious incidents of which a verdict above the threshold names an event in a ground that holds.
     left_out
@@ -96,10 +127,19 @@ class Evaluation:
     evaluation_id: str
     threshold: float
     split: str
+    data_start: datetime | None
+    data_end: datetime | None
+    confidence: float
+    versions: dict[str, str]
     blocks: dict[str, Block]
     curve: dict[str, list[dict[str, Any]]]
     events: EventFigures
     judges: dict[str, JudgeFigures]
+    rules: list[RuleFigures]
+    weeks: pl.DataFrame
+    audits: AuditEstimate | None
+    audits_reason: str | None
+    calibrated: CalibratedFigures
     cited: Rate
     left_out: list[str]
     session_scores: pl.DataFrame
@@ -130,10 +170,18 @@ class Evaluation:
             "evaluation_id": self.evaluation_id,
             "split": self.split,
             "threshold": self.threshold,
+            "confidence": self.confidence,
+            "data": {"start": self.data_start and self.data_start.isoformat(), "end": self.data_end and self.data_end.isoformat()},
+            "versions": self.versions,
             **top,
             "incidents": top["incidents"] | {"cited": self.cited.as_dict()},
             "events": self.events.as_dict(),
             "judges": {name: figures.as_dict() for name, figures in self.judges.items()},
+            "rules": [rule.as_dict() for rule in self.rules],
+            "by_week": [{**row, "period": row["period"].isoformat()} for row in self.weeks.iter_rows(named=True)],
+            "audits": self.audits.as_dict() if self.audits else {"reason": self.audits_reason},
+            "calibration": self.calibrated.as_dict(),
+            "precision_recall": _curves(self.precision_recall),
             "incidents_outside_data": self.left_out,
             "by_detector": blocks,
             "curve": self.curve,
@@ -142,33 +190,13 @@ class Evaluation:
     @property
     def metrics(self) -> pl.DataFrame:
         """The same figures as rows of table `metrics`."""
-        rows: list[dict[str, Any]] = []
+        return metric_rows(self)
 
-        def add(scorer: str, unit: str, measure: str, rate: Rate, prevalence: float | None) -> None:
-            rows.append({
-                "evaluation_id": self.evaluation_id, "scorer": scorer, "unit": unit, "measure": measure, "value": rate.value,
-                "low": rate.low, "high": rate.high, "n": rate.n, "split": self.split, "prevalence": prevalence, "reason": rate.reason,
-            })
 
-        for scorer, block in self.blocks.items():
-            figures, incidents = block.sessions, block.incidents
-            prevalence = figures.malicious / figures.n if figures.n else None
-            for measure in ("recall", "fpr", "precision", "fpr_without_look_alikes"):
-                add(scorer, "session", measure, getattr(figures, measure), prevalence)
-            add(scorer, "session", "average_precision", block.average_precision, prevalence)
-            add(scorer, "incident", "recall", incidents.recall, None)
-            add(scorer, "incident", "look_alikes_flagged", incidents.look_alike_rate, None)
-            delay = incidents.time_to_detect_s
-            add(scorer, "incident", "median_time_to_detect_s", Rate(delay["median"], None, None, delay["n"], delay.get("reason")), None)
-            for point in self.curve[scorer]:
-                found = point["recall"]
-                rate = Rate(found["value"], found["low"], found["high"], found["n"], found.get("reason"))
-                add(scorer, "incident", f"recall_at_fpr_{point['share']:g}", rate, None)
-        events, share = self.events, self.events.malicious / self.events.n if self.events.n else None
-        for measure in ("recall", "fpr", "precision"):
-            add("all", "event", measure, getattr(events, measure), share)
-        add("all", "incident", "cited", self.cited, None)
-        for name, judge in self.judges.items():
-            for measure in ("recall", "fpr", "precision", "average_precision", "answered_share", "usable_share"):
-                add(name, "case", measure, getattr(judge, measure), judge.prevalence)
-        return tables.conform(pl.DataFrame(rows, infer_schema_length=None), "metrics")
+def _curves(points: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return at most `CURVE_POINTS` points per scorer, the first and the last among them."""
+    found = {}
+    for (scorer,), part in points.group_by("scorer", maintain_order=True):
+        places = np.unique(np.linspace(0, part.height - 1, min(part.height, CURVE_POINTS)).round().astype(int))
+        found[str(scorer)] = part[places].drop("scorer").to_dicts()
+    return found

@@ -61,8 +61,8 @@ def require_time_order(trained_on: pl.DataFrame, tested_on: pl.DataFrame) -> Non
 
 
 def decay(
-    session_scores: pl.DataFrame, threshold: float, scorer: str = "all", every: str = "1w", resamples: int = 1000, confidence: float = 0.95,
-    seed: int = 7,
+    session_scores: pl.DataFrame, threshold: float | None = None, scorer: str = "all", every: str = "1w", resamples: int = 1000,
+    confidence: float = 0.95, seed: int = 7,
 ) -> pl.DataFrame:
     """Return the figures of each week (or another period), so that a loss shows while it can still be repaired.
 
@@ -71,7 +71,7 @@ def decay(
     session_scores
         Frame of `Evaluation.session_scores`.
     threshold, scorer
-        Which scorer, flagged from which score.
+        Which scorer, flagged from which score; as the evaluation flagged when None.
     every
         Length of a period in Polars' notation: 1w, 1d, 6h …
     resamples, confidence, seed
@@ -85,7 +85,8 @@ def decay(
     rows = session_scores.filter(pl.col("scorer") == scorer).with_columns(period=pl.col("start").dt.truncate(every)).sort("session_id")
     found = []
     for (period,), part in rows.sort("period", "session_id").group_by("period", maintain_order=True):
-        flagged = (part["shown"] & (part["score"] >= threshold)).to_numpy()
+        reached = part["flagged"] if threshold is None else part["score"] >= threshold
+        flagged = (part["shown"] & reached).to_numpy()
         malicious = (part["class"] == "malicious").to_numpy()
         draw = bootstrap_actors((part["cluster"] + "\x1f" + part["actor"]).to_numpy(), resamples, confidence, seed)
         for measure, hits, among, unit in (

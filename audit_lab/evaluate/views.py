@@ -14,7 +14,7 @@ HISTOGRAM_BINS = 20
 
 
 def long_scores(
-    scored: dict[str, np.ndarray], sessions: pl.DataFrame, classes: np.ndarray, shown: np.ndarray, threshold: float
+    scored: dict[str, np.ndarray], sessions: pl.DataFrame, classes: np.ndarray, shown: np.ndarray, flags: dict[str, np.ndarray]
 ) -> pl.DataFrame:
     """Return one row per session × scorer: session_id, cluster, actor, start, class, scorer, score, shown, flagged."""
     base = sessions.select("session_id", "cluster", "actor", "start").with_columns(
@@ -25,7 +25,7 @@ def long_scores(
     parts = [
         base.with_columns(
             scorer=pl.lit(name), score=pl.Series(values), shown=pl.Series(shown if name == "all" else np.ones_like(shown)),
-            flagged=pl.Series(values >= threshold),
+            flagged=pl.Series(flags[name]),
         )
         for name, values in scored.items()
     ]
@@ -55,7 +55,7 @@ def histogram(scored: dict[str, np.ndarray], classes: np.ndarray) -> pl.DataFram
     return pl.concat(parts)
 
 
-def incident_scores(scored: dict[str, np.ndarray], placed: IncidentMap, threshold: float) -> pl.DataFrame:
+def incident_scores(scored: dict[str, np.ndarray], placed: IncidentMap, flags: dict[str, np.ndarray]) -> pl.DataFrame:
     """Return one row per incident × scorer: its best session's score and rank (1 is first, ties count against it), found."""
     schema = {"incident_id": pl.String, "scorer": pl.String, "score": pl.Float64, "rank": pl.Int64, "found": pl.Boolean}
     parts = [pl.DataFrame(schema=schema)]
@@ -68,7 +68,7 @@ def incident_scores(scored: dict[str, np.ndarray], placed: IncidentMap, threshol
             "incident_id": placed.ids, "scorer": [name] * len(placed.ids),
             "score": [float(score) if ok else None for score, ok in zip(best, placed_at_all, strict=True)],
             "rank": [int(rank) if ok else None for rank, ok in zip(ranks, placed_at_all, strict=True)],
-            "found": best >= threshold,
+            "found": [bool(flags[name][rows].any()) for rows in placed.rows],
         }, schema=schema))
     return pl.concat(parts)
 

@@ -55,7 +55,8 @@ def test_counts_and_rates_by_hand(story: Story) -> None:
 def test_time_to_detect_ends_with_the_first_flagged_session(story: Story) -> None:
     """attack-1 begins in s000; the judge flags s000 (ends after 30 s), the outliers only s001 (ends after 90 s)."""
     found = mixed(story).evaluate().as_dict()
-    assert found["incidents"]["time_to_detect_s"] == {"n": 1, "median": 30.0, "p90": 30.0, "max": 30.0}
+    assert found["incidents"]["time_to_detect_s"] == {
+        "n": 1, "median": 30.0, "low": None, "high": None, "p90": 30.0, "max": 30.0, "reason": "too few incidents for an interval: 1 of 5"}
     assert found["by_detector"]["outliers"]["incidents"]["time_to_detect_s"]["median"] == 90.0
 
 
@@ -190,7 +191,7 @@ def test_events_and_named_incidents(story: Story) -> None:
     assert found["events"]["precision"]["value"] == pytest.approx(1 / 3)
     judge = found["judges"]["baseline@1"]
     assert (judge["n_cases"], judge["n_answered"], judge["recall"]["value"]) == (5, 5, 0.5)
-    assert judge["cost_reason"] == "no price is known for every call"
+    assert (judge["cost_usd"], judge["cost_per_finding_usd"], judge["cost_reason"]) == (0.0, 0.0, None)  # nothing was sent
 
 
 def test_labels_that_were_taken_back_do_not_count(story: Story) -> None:

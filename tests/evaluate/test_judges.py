@@ -85,7 +85,7 @@ def test_unanswered_cases_grounds_and_costs() -> None:
         grounded_share=pl.lit(0.5), tokens_in=pl.lit(100), tokens_out=pl.lit(20))
     found = judge_figures(truth, verdicts, resamples=100)
     assert (found.n_cases, found.n_answered, found.answered_share.value) == (10, 8, 0.8)
-    assert (found.usable_share.value, found.grounded_share, found.tokens) == (0.75, 0.5, 1200)
+    assert (found.usable_share.value, found.grounded_share.value, found.tokens) == (0.75, 0.5, 1200)
     assert (found.cost_usd, found.cost_per_finding_usd, found.cost_reason) == (pytest.approx(0.2), pytest.approx(0.025), None)
     unknown = judge_figures(truth, verdicts.with_columns(cost_usd=pl.lit(None, dtype=pl.Float64)), resamples=100)
     assert (unknown.cost_usd, unknown.cost_reason) == (None, "no price is known for every call")
