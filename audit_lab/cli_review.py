@@ -73,4 +73,23 @@ def _print_agreement(found: dict[str, Any], as_json: bool) -> None:
         out.print(Text(visible(f"{item['target_id']}: {said}")), soft_wrap=True)
 
 
+export_app = typer.Typer(no_args_is_help=True, help="Hand findings over to other systems; nothing is blocked.")
+
+
+@export_app.command("findings")
+def export_findings(
+    shape: Annotated[str, typer.Option("--format", help="ocsf (Detection Finding, JSON lines), tickets-md or tickets-json.")],
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
+    to: Annotated[Path | None, typer.Option("--out", help="File, or folder; when not given, it is printed.")] = None,
+    closed: Annotated[bool | None, typer.Option("--closed/--open", help="With those that people called benign (ocsf: yes).")] = None,
+) -> None:
+    """Write the flagged cases, and those that people called malicious, with their priority and its reason."""
+    text, files, n = Lab(lab, profile).export_findings(shape, to, closed=closed)
+    if to is None:
+        sys.stdout.write(text)
+    else:
+        where = files[0] if len(files) == 1 else f"{len(files)} files in {to}"
+        out.print(Text(f"{n} findings: {where}"), soft_wrap=True)
+
+
 WORDS = (review,)

@@ -15,6 +15,7 @@ from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_l
 from audit_lab.asking import ask
 from audit_lab.cases import case_examples, compare_judges, find_case, read_originals, with_judge
 from audit_lab.errors import InputError, LabError
+from audit_lab.exporting import export_findings
 from audit_lab.hashing import text_digest
 from audit_lab.judge import (
     Judge,
@@ -344,6 +345,17 @@ class Lab:
     def agreement(self) -> dict[str, Any]:
         """Return how far people agree who judged the same: Cohen's kappa per pair, Krippendorff's alpha of all, where they differ."""
         return review_agreement(self.store)
+
+    def export_findings(
+        self, shape: str, to: str | Path | None = None, *, closed: bool | None = None, now: datetime | None = None
+    ) -> tuple[str, list[Path], int]:
+        """Write findings as 'ocsf', 'tickets-md' or 'tickets-json'; return the text, the files written, and the number of findings.
+
+        `closed`: also those that people called benign; when not given, in ocsf only.
+        """
+        self._need("verdicts")
+        return export_findings(
+            self.store, self.profile, shape, None if to is None else Path(to), now or datetime.now(UTC), closed=closed)
 
     # ---- looking -----------------------------------------------------------------------------------------
 

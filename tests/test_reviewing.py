@@ -95,3 +95,18 @@ def test_a_person_may_judge_an_incident_of_the_file(lab: Lab, tmp_path: Path) ->
     lab.label(path)
     (said,) = lab.standing_labels().filter(pl.col("author") == "zoe").to_dicts()
     assert (said["target_kind"], said["target_id"], said["event_ids"]) == ("incident", "i-1", ["b-1"])
+
+
+def test_findings_are_written_for_other_systems(lab: Lab, tmp_path: Path) -> None:
+    case_id = lab.desk("eva", everything=True, cases=[lab.candidates.collect()["case_id"][0]]).current
+    lab.desk("eva", everything=True, cases=[case_id]).label("malicious", "seen in the pod's log")
+    text, files, n = lab.export_findings("ocsf", tmp_path / "out")
+    assert (n, [path.name for path in files]) == (len(text.splitlines()), ["findings.ocsf.jsonl"])
+    event = next(event for event in map(json.loads, text.splitlines()) if event["finding_info"]["uid"] == case_id)
+    assert (event["status"], event["metadata"]["version"]) == ("In Progress", "1.9.0")
+    _, files, _ = lab.export_findings("tickets-md", tmp_path / "out")
+    assert tmp_path / "out" / f"{case_id}.md" in files
+    _, files, _ = lab.export_findings("tickets-json", tmp_path / "all.json")
+    assert case_id in {item["id"] for item in json.loads(files[0].read_text(encoding="utf-8"))}
+    with pytest.raises(InputError, match="no format 'xml'.*ocsf, tickets-json, tickets-md"):
+        lab.export_findings("xml")

@@ -2,15 +2,19 @@
 
 from audit_lab.review.agreement import cohen_kappa, krippendorff_alpha, ratings
 from audit_lab.review.desk import Desk, utc_now
+from audit_lab.review.findings import choose_findings, make_finding
 from audit_lab.review.incidents import read_incidents
 from audit_lab.review.label_files import SaidLabel, read_label_file
 from audit_lab.review.labels import label_sessions, match_incidents, session_classes, spread_case_labels
 from audit_lab.review.ledger import append_labels, current_labels, disagreements, new_label
+from audit_lab.review.ocsf import detection_finding
 from audit_lab.review.queue import audit_budget, build_queue, hide_blind, prioritise
+from audit_lab.review.tickets import ticket, ticket_markdown
 from audit_lab.review.view import case_view
 
 __all__ = [
-    "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "cohen_kappa", "current_labels", "disagreements",
-    "hide_blind", "krippendorff_alpha", "label_sessions", "match_incidents", "new_label", "prioritise", "ratings", "read_incidents",
-    "read_label_file", "session_classes", "spread_case_labels", "utc_now",
+    "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_findings", "cohen_kappa", "current_labels",
+    "detection_finding", "disagreements", "hide_blind", "krippendorff_alpha", "label_sessions", "make_finding", "match_incidents",
+    "new_label", "prioritise", "ratings", "read_incidents", "read_label_file", "session_classes", "spread_case_labels", "ticket",
+    "ticket_markdown", "utc_now",
 ]
