@@ -22,7 +22,7 @@ import polars as pl
 
 # Order matters: the first that matches wins. A family is a plausible claim, never proof: agents are forged.
 _CLIENTS: tuple[tuple[str, str], ...] = (
-    ("offensive", r"peirates|kubeletctl|kdigger|cdk/|botb|kubesploit|metasploit|cobalt|sliver"),
+    ("offensive", r"peirates|kubeletctl|kdigger|(?<![\w-])cdk/|\bbotb\b|kubesploit|metasploit|cobalt ?strike|\bsliver\b"),
     ("scanner", r"kube-?hunter|kubescape|kube-bench|trivy|masscan|zgrab|nmap|nuclei|nikto|gobuster|ffuf|polaris|kubeaudit|shodan|censys"),
     ("kubectl", r"^kubectl[./-]|^kubectl$|^oc/"),
     ("kubelet", r"^kubelet/"),
@@ -113,8 +113,10 @@ WEBHOOK_CLASSES = ("cluster-service", "external-url")
 URI_CLASSES = ("health", "discovery", "openapi", "version", "metrics", "logs", "debug", "traversal", "exploit", "api", "other")
 
 _HOSTILE = re.compile(
-    r"ignore (all |any )?(previous|prior|above)|disregard|you are (now )?(a|an)\b|system prompt|\[system|<\|?system|\bassistant:|\bclassifier\b|"
-    r"anomaly_score|verdict|score\s*[:=]?\s*0|do not report|no findings|(session|event|request|pod|user) (is|as) (benign|safe|trusted)|"
+    r"ignore (all |any )?(previous|prior|above)|disregard|you are (now )?(a|an)\b|system prompt|\[system|<\|?system|\bassistant:|"
+    # Products are called so as well: these words count within a sentence or an assignment, not as a name.
+    r"[a-z] classifier\b|\bclassifier\W{1,3} ?[a-z]+ [a-z]|anomaly_score\s*[:=]|\bverdict\W{1,4}(is|benign|malicious)\b|"
+    r"\bscore\s*[:=]?\s*0(\.0+)?\b|do not report|no findings|(session|event|request|pod|user) (is|as) (benign|safe|trusted)|"
     r"이전 지시|무시하|정상(으로|입니다|이다)|"
     r"\$\{jndi|<script|<!--|drop table|union select|'\s*or\s*'|\"\s*}\s*\]|^[=+@-](cmd|hyperlink|import)|\{\{.*\}\}|```",
     re.IGNORECASE,

@@ -3,6 +3,9 @@
 An example is a mapping of `events` columns; what it leaves out is filled in with an ordinary request, and columns that
 follow from others (`actor_kind`, `client_family`, `command_classes` …) are worked out as the archive reader does. A
 correlation's example is a list of such events, with `at` for the seconds since its first.
+
+A list where a column has one value stands for several events, one for each; `times: 10` for ten of a kind. To a plain rule each
+is an example of its own, in a correlation they follow one another.
 """
 
 from __future__ import annotations
@@ -36,6 +39,23 @@ def example_events(specs: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """
     return tables.conform(pl.DataFrame([_event(number, spec) for number, spec in enumerate(specs)],
                                        schema=tables.TABLES["events"].schema, strict=True), "events")
+
+
+def spread(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the events that one example stands for; shorter lists begin again.
+
+    >>> spread({"verb": ["create", "patch"], "resource": "pods", "images": ["a", "b"]})[1]
+    {'verb': 'patch', 'resource': 'pods', 'images': ['a', 'b']}
+    """
+    schema = tables.TABLES["events"].schema
+    plain = {name: value for name, value in spec.items() if name != "times"}
+    # For a column that holds lists, a list of lists.
+    several = {
+        name: value for name, value in plain.items()
+        if isinstance(value, list) and value and (not isinstance(schema.get(name), pl.List) or isinstance(value[0], list))
+    }
+    n = max([int(spec.get("times", 1)), *(len(values) for values in several.values())])
+    return [{**plain, **{name: values[k % len(values)] for name, values in several.items()}} for k in range(n)]
 
 
 def _event(number: int, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +93,7 @@ def run_examples(rules: Sequence[Rule]) -> pl.DataFrame:
     """
     ready = usable(rules)
     examples = [
-        (rule, f"{kind} {number}", expected, example if isinstance(example, list) else [example])
+        (rule, f"{kind} {number}", expected, [event for spec in _listed(example) for event in spread(spec)])
         for rule in ready
         for kind, expected in (("positive", True), ("negative", False))
         for number, example in enumerate(rule.tests.get(kind) or [], start=1)
@@ -87,6 +107,10 @@ def run_examples(rules: Sequence[Rule]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EXAMPLES, orient="row")
 
 
+def _listed(example: Any) -> list[Any]:
+    return example if isinstance(example, list) else [example]
+
+
 def _plain(examples: list[tuple[Rule, str, bool, list[Any]]]) -> list[tuple[str, str, bool, bool]]:
     """Run plain rules on all their examples at once: one table of events instead of hundreds."""
     rules = list(dict.fromkeys(rule for rule, *_ in examples))
@@ -95,7 +119,9 @@ def _plain(examples: list[tuple[Rule, str, bool, list[Any]]]) -> list[tuple[str,
     rows, first = [], 0
     for rule, name, expected, specs in examples:
         place = rules.index(rule)
-        rows.append((rule.rule_id, name, expected, any((place, first + k) in found for k in range(len(specs)))))
+        # Every event of an example counts by itself: of several, each must come out as the file says.
+        each = [(place, first + k) in found for k in range(len(specs))]
+        rows.append((rule.rule_id, name, expected, all(each) if expected else any(each)))
         first += len(specs)
     return rows
 

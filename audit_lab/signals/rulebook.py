@@ -24,6 +24,7 @@ from sigma.rule.base import SigmaYAMLLoader, check_alias_expansion
 from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
+from audit_lab.signals.ruleblock import foreign, what_it_means, wrong_block
 from audit_lab.signals.sigma import DuckDBBackend, Field, audit_fields, audit_pipeline
 from audit_lab.signals.sigma.correlations import compile_correlation
 from audit_lab.signals.sigma.engine import opened
@@ -133,7 +134,9 @@ class _Book:
             if document is None:
                 continue
             if not isinstance(document, dict) or not ({"detection", "correlation"} & set(document)):
-                self._reject(base, "not a Sigma rule: it has neither 'detection' nor 'correlation'")
+                filters = isinstance(document, dict) and "filter" in document
+                self._reject(base, "a Sigma filter: write an exception instead, which has an owner and an expiry" if filters
+                             else "not a Sigma rule: it has neither 'detection' nor 'correlation'")
                 continue
             self._parse(document, base)
 
@@ -142,9 +145,13 @@ class _Book:
 
     def _parse(self, document: dict[str, Any], base: dict[str, Any]) -> None:
         title = str(document.get("title") or base["stem"])
+        wrong = wrong_block(document.get("audit_lab"))
+        if wrong:
+            self._reject(base, wrong, title)
+            return
         try:
             check_alias_expansion(document)
-            digest = text_digest(ENGINE_VERSION + json.dumps(_what_it_means(document), default=str))
+            digest = text_digest(ENGINE_VERSION + json.dumps(what_it_means(document), default=str))
             kind = SigmaCorrelationRule if "correlation" in document else SigmaRule
             parsed = kind.from_dict(document)
             if isinstance(parsed, SigmaRule):
@@ -191,12 +198,13 @@ class _Book:
             backend.last_processing_pipeline.apply(rule)
             if isinstance(rule, SigmaCorrelationRule):
                 return self._correlation(rule, common, fields, done)
-            problem = _foreign(rule)
+            problem = foreign(rule)
             if problem:
                 return Rule(**common, unusable=problem)
             condition = backend.condition(rule)
             relevance = backend.relevance(rule)
-        except (SigmaError, NotImplementedError, RecursionError) as error:
+        except (SigmaError, NotImplementedError, RecursionError, TypeError, ValueError, AttributeError, KeyError) as error:
+            # pySigma meets some odd values with errors of its own making; one odd rule must not stop the others.
             return Rule(**common, unusable=_one_line(error))
         unknown = tuple(sorted(backend.unknown_fields))
         used = tuple(sorted(backend.used_fields))
@@ -221,17 +229,10 @@ class _Book:
         return Rule(**common, references=tuple(done[id(r.rule)].rule_id for r in rule.referenced_rules), correlation=rule)
 
 
-def _what_it_means(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out a rule's examples: its version says what it does."""
-    ours = document.get("audit_lab")
-    return {**document, "audit_lab": {k: v for k, v in ours.items() if k != "tests"}} if isinstance(ours, dict) else document
-
-
 def _common(rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any]) -> dict[str, Any]:
     ours = rule.custom_attributes.get("audit_lab")
     ours = ours if isinstance(ours, dict) else {}
     tags = [str(tag).lower() for tag in rule.tags]
-    floor = ours.get("floor")
     return {
         "rule_id": rule.name or (str(rule.id) if rule.id else facts["stem"]),
         "title": rule.title or facts["title"],
@@ -242,12 +243,12 @@ def _common(rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any]) -> di
         "built_in": facts["built_in"],
         "behaviours": tuple(str(item) for item in ours.get("behaviours", ())),
         "techniques": tuple(tag.removeprefix("attack.").upper() for tag in tags if re.fullmatch(r"attack\.t\d{4}(\.\d{3})?", tag)),
-        "floor": float(floor) if isinstance(floor, int | float) and 0 <= floor <= 1 else None,
+        "floor": float(ours["floor"]) if ours.get("floor") is not None else None,
         "author": rule.author or "",
         "description": rule.description or "",
         "falsepositives": tuple(str(item) for item in rule.falsepositives),
         "emits": rule._output and ours.get("base") is not True,
-        "tests": ours.get("tests") if isinstance(ours.get("tests"), dict) else {},
+        "tests": ours.get("tests", {}),
     }
 
 
@@ -256,14 +257,6 @@ def _unusable(facts: dict[str, Any], rule_id: str | None = None) -> Rule:
         rule_id=f"{rule_id or facts['stem']}@{facts['source']}" if rule_id else facts["stem"], title=facts["title"], kind="rule",
         level="low", version=facts.get("version", "none"), source=facts["source"], built_in=facts["built_in"], unusable=facts["unusable"],
     )
-
-
-def _foreign(rule: SigmaRule) -> str | None:
-    """Return why a rule is not about Kubernetes audit logs, or None."""
-    product, service = (rule.logsource.product or "").lower(), (rule.logsource.service or "").lower()
-    if product in ("", "kubernetes", "k8s") and service in ("", "audit", "kube-apiserver", "kubernetes"):
-        return None
-    return f"its log source is '{'/'.join(part for part in (product, service) if part)}', not kubernetes/audit"
 
 
 def _one_line(error: Exception) -> str:

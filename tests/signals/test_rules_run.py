@@ -165,6 +165,15 @@ def test_a_users_rules_run_beside_the_pack(tmp_path: Path) -> None:
     ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb|re: '('}, condition: s}", "invalid"),
     ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {CommandLine: x}, condition: s}", "no field CommandLine"),
     ("title: x\ncorrelation: {type: event_count, rules: [gone], timespan: 1m, condition: {gte: 2}}", "gone"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}\naudit_lab: {floor: 3}", "from 0 to 1"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}\naudit_lab: {floor: high}", "from 0 to 1"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}\naudit_lab: {behaviours: 5}", "no list"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}\naudit_lab: {flor: 0.5}", "unknown key 'flor'"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}\naudit_lab: {tests: [1]}", "no lists of events"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: [null], condition: s}", "without a field"),
+    ("title: x\nlogsource: {product: kubernetes}\ndetection: {s: {verb|expand: '%verbs%'}, condition: s}", "%verbs%"),
+    ("title: x\nlogsource: {product: kubernetes}\nfilter: {rules: [a], s: {verb: get}, condition: not s}", "write an exception"),
+    ("title: x\nlogsource: {product: azure, service: activitylogs}\ndetection: {s: {operationName: x}, condition: s}", "azure/activitylogs"),
     ("title: x\nlevel: deadly\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}", "deadly"),
 ])
 def test_a_rule_that_cannot_run_is_kept_with_its_reason(tmp_path: Path, text: str, words: str) -> None:

@@ -121,6 +121,10 @@ CASES: list[tuple[str, list[dict[str, Any]], list[tuple[Any, ...]], list[str]]] 
     ("three addresses", VALUES, [(0, "a", "u", "1"), (1, "a", "u", "2"), (2, "a", "u", "3")], ["e0 e1 e2"]),
     ("three events of two addresses", VALUES, [(0, "a", "u", "1"), (1, "a", "u", "2"), (2, "a", "u", "1")], []),
     ("three addresses, one of them too old", VALUES, [(0, "a", "u", "1"), (61, "a", "u", "2"), (62, "a", "u", "3")], []),
+    ("pairs of values", [correlation(type="value_count", rules=["a"], condition={"field": ["address", "number"], "gte": 3})],
+     [(0, "a", "u", "1", 1), (1, "a", "u", "1", 2), (2, "a", "u", "2", 1)], ["e0 e1 e2"]),
+    ("pairs of values, one without its half", [correlation(type="value_count", rules=["a"], condition={"field": ["address", "number"], "gte": 3})],
+     [(0, "a", "u", "1", 1), (1, "a", "u", "1", 2), (2, "a", "u", "2", None)], []),
     ("values differ by more than case", VALUES, [(0, "a", "u", "x"), (1, "a", "u", "X"), (2, "a", "u", "y")], []),
     ("a sum", numbers("value_sum", {"gte": 10}), n((0, 4), (1, 5), (2, 1)), ["e0 e1 e2"]),
     ("a sum that slides", numbers("value_sum", {"gte": 10}), n((0, 9), (61, 1), (62, 2)), []),
@@ -237,6 +241,7 @@ def test_a_burst_of_thousands_is_one_hit_that_names_them_all() -> None:
     ({"type": "temporal_ordered", "rules": ["a", "b"], "condition": {"lt": 2}}, "gte"),
     ({"type": "temporal_ordered", "rules": ["a", "b"], "condition": {"gte": 3}}, "cannot be met"),
     ({"type": "value_percentile", "rules": ["a"], "condition": {"field": "number", "gte": 1}}, "percentile"),
+    ({"type": "value_sum", "rules": ["a"], "condition": {"field": ["number", "address"], "gte": 1}}, "several value fields"),
     ({"type": "event_count", "rules": ["a"], "group_by": ["nowhere"], "condition": {"gte": 1}}, "nowhere"),
 ])
 def test_what_cannot_be_done_is_said(spec: dict[str, Any], words: str) -> None:

@@ -100,14 +100,15 @@ class _Compiler:
 
     def _input(self, rule: SigmaCorrelationRule, stem: str) -> None:
         group = list(rule.group_by or [])
-        value = getattr(rule.condition, "fieldref", None)
-        if isinstance(value, list):
-            raise SigmaFeatureNotSupportedByBackendError("a correlation over several value fields is not supported")
+        stated = getattr(rule.condition, "fieldref", None)
+        values = [stated] if isinstance(stated, str) else list(stated or [])
+        if len(values) > 1 and rule.type != SigmaCorrelationType.VALUE_COUNT:
+            raise SigmaFeatureNotSupportedByBackendError("only 'value_count' goes over several value fields")
         # The hits of a correlation have ids of their own kind: then all ids are texts.
         mixed = any(isinstance(reference.rule, SigmaCorrelationRule) for reference in rule.referenced_rules)
         branches = [
             self._branch(reference, slot, [_aliased(rule, reference, name) for name in group],
-                         value and _aliased(rule, reference, value), numeric(rule), mixed)
+                         [_aliased(rule, reference, name) for name in values], numeric(rule), mixed)
             for slot, reference in enumerate(rule.referenced_rules)
         ]
         guard = " AND ".join(["ts IS NOT NULL", *(f"g{i} IS NOT NULL" for i in range(len(group)))])
@@ -124,9 +125,9 @@ class _Compiler:
         match = f"SEMI JOIN ({near}) near USING ({keys})" if group else f"WHERE EXISTS ({near})"
         self.add(f"{stem}_input", f"SELECT * FROM {everything} {match}")
 
-    def _branch(self, reference: SigmaRuleReference, slot: int, group: list[str], value: str | None, numeric: bool, mixed: bool) -> str:
+    def _branch(self, reference: SigmaRuleReference, slot: int, group: list[str], values: list[str], numeric: bool, mixed: bool) -> str:
         if isinstance(reference.rule, SigmaCorrelationRule):
-            return self._child(reference.rule, slot, group, value)
+            return self._child(reference.rule, slot, group, values)
         columns, unnests = [], []
         for i, name in enumerate(group):
             field = self._field(name)
@@ -135,14 +136,14 @@ class _Compiler:
                 columns.append(f"u{i}.x AS g{i}")
             else:
                 columns.append(f"{_group_key(field)} AS g{i}")
-        columns += [f"{self._value(value, numeric)} AS v", "NULL::BIGINT AS episode"]
+        columns += [f"{self._value(values, numeric)} AS v", "NULL::BIGINT AS episode"]
         own_id = f"CAST({self.id_sql} AS VARCHAR)" if mixed else self.id_sql
         return (
             f"SELECT {own_id} AS id, CAST({self.time_sql} AS BIGINT) AS ts, {slot} AS slot, {', '.join(columns)} "
             f"FROM ({self.matches(reference)}) AS events_{slot}{''.join(unnests)}"
         )
 
-    def _child(self, rule: SigmaCorrelationRule, slot: int, group: list[str], value: str | None) -> str:
+    def _child(self, rule: SigmaCorrelationRule, slot: int, group: list[str], values: list[str]) -> str:
         """Hits of a correlation as input of another: each counts once, at the end of its window."""
         hits = self.node(rule, windows=True)
         own = {name: f"g{i}" for i, name in enumerate(rule.group_by or [])}
@@ -151,10 +152,11 @@ class _Compiler:
             raise SigmaFeatureNotSupportedByBackendError(
                 f"group-by field '{missing[0]}' is not among those of the correlation '{rule.name or rule.title}'"
             )
-        if value is not None and value not in own:
-            raise SigmaFeatureNotSupportedByBackendError(f"a correlation has no value '{value}'")
+        lacking = [name for name in values if name not in own]
+        if lacking:
+            raise SigmaFeatureNotSupportedByBackendError(f"a correlation has no value '{lacking[0]}'")
         columns = [f"{own[name]} AS g{i}" for i, name in enumerate(group)]
-        columns.append(f"{own[value]} AS v" if value is not None else "NULL AS v")
+        columns.append(f"{_together([own[name] for name in values])} AS v")
         return f"SELECT '{hits}:' || hit AS id, end_us AS ts, {slot} AS slot, {', '.join(columns)}, episode FROM {hits}"
 
     def _field(self, name: str) -> Field:
@@ -162,13 +164,11 @@ class _Compiler:
             raise SigmaFeatureNotSupportedByBackendError(f"field '{name}' does not exist in the table")
         return self.fields[name]
 
-    def _value(self, name: str | None, numeric: bool) -> str:
-        if name is None:
-            return "NULL"
-        field = self._field(name)
+    def _value(self, names: list[str], numeric: bool) -> str:
+        fields = [self._field(name) for name in names]
         if numeric:
-            return f"TRY_CAST({field.sql} AS DOUBLE)"
-        return f"array_to_string({field.sql}, chr(31))" if field.kind == "texts" else _group_key(field)
+            return f"TRY_CAST({fields[0].sql} AS DOUBLE)" if fields else "NULL"
+        return _together([f"array_to_string({field.sql}, chr(31))" if field.kind == "texts" else _group_key(field) for field in fields])
 
     # ---- 2. windows that end at an event -----------------------------------------------------------------
 
@@ -281,3 +281,10 @@ def _aliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: st
 
 def _group_key(field: Field) -> str:
     return f"lower(CAST({field.sql} AS VARCHAR))" if field.kind == "text" else f"CAST({field.sql} AS VARCHAR)"
+
+
+def _together(values: list[str]) -> str:
+    """Return several values as one, null where any is missing."""
+    if len(values) < 2:
+        return values[0] if values else "NULL"
+    return f"CASE WHEN {' AND '.join(f'{value} IS NOT NULL' for value in values)} THEN concat_ws(chr(30), {', '.join(values)}) END"
