@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,8 +10,18 @@ from pydantic import ValidationError
 
 from audit_lab.archive import read_original
 from audit_lab.errors import InputError
-from audit_lab.judge import compare_summary, compare_verdicts, examples_for, make_judge
-from audit_lab.pipeline import Run, answers_folder, judge_candidates, standing_labels
+from audit_lab.judge import (
+    CHALLENGER,
+    compare_summary,
+    compare_verdicts,
+    examples_for,
+    export_prompts,
+    make_judge,
+    probe_model,
+    render_prompt,
+    route_cases,
+)
+from audit_lab.pipeline import Run, answers_folder, judge_candidates, merged_egress, standing_labels
 from audit_lab.profile import JudgeSettings, Profile
 from audit_lab.store import Store
 
@@ -73,19 +84,99 @@ def with_judge(store: Store, profile: Profile, **changes: Any) -> Profile:
 
 
 def compare_judges(store: Store, profile: Profile, first: str, second: str) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Let two judges judge the same candidates; return the comparison in numbers and case by case. Answers are kept and reused."""
+    """Put two judges on the same candidates side by side; return the comparison in numbers and case by case.
 
-    def judged(name: str) -> pl.DataFrame:
-        changed = with_judge(store, profile, judge=name)
-        judge = make_judge(changed.judge, answers_folder(store))
-        try:
-            return judge_candidates(Run(store, changed), judge).verdicts
-        finally:
-            if hasattr(judge, "close"):
-                judge.close()
+    'champion' is the judge whose verdicts the lab holds, 'challenger' what the one in shadow said; any other name is a judge that judges
+    the candidates now. Answers are kept and reused. With labels, `paired` holds what `evaluate.compare_versions` says of the difference.
 
-    a, b, line = judged(first), judged(second), profile.evaluate.threshold
-    return compare_summary(a, b, line), compare_verdicts(a, b, line)
+    Raises
+    ------
+    InputError
+        When a judge is unknown, or none has judged in shadow.
+    JudgeError
+        When a judge cannot judge a single case.
+    """
+    a, b = _judged(store, profile, first), _judged(store, profile, second)
+    line = profile.evaluate.threshold
+    paired, why = _paired(store, profile, a, b)
+    return compare_summary(a, b, line) | {"paired": paired, "why_not_paired": why}, compare_verdicts(a, b, line)
+
+
+def _judged(store: Store, profile: Profile, name: str) -> pl.DataFrame:
+    if name in ("champion", CHALLENGER):
+        held = store.read("verdicts" if name == "champion" else "shadow_verdicts")
+        if held.is_empty():
+            hint = "add a section [judge.challenger] to the profile, then: audit-lab run"
+            raise InputError(f"the lab holds no verdicts of a {name}", hint)
+        return held
+    changed = with_judge(store, profile, judge=name)
+    judge = make_judge(changed.judge, answers_folder(store))
+    try:
+        return judge_candidates(Run(store, changed), judge).verdicts
+    finally:
+        if hasattr(judge, "close"):
+            judge.close()
+        keep_egress(store)
+
+
+def _paired(store: Store, profile: Profile, a: pl.DataFrame, b: pl.DataFrame) -> tuple[dict[str, Any] | None, str | None]:
+    """Return how much better the second is on labelled cases that both answered, or why nobody can tell."""
+    if store.rows("labels") == 0:
+        return None, "no labels: audit-lab label FILE"
+    from audit_lab.evaluate import case_truth, compare_versions  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    truth = case_truth(store.read("candidates"), store.read("sessions"), standing_labels(store))
+    ours, theirs = (frame.filter("usable").select("case_id", "score") for frame in (a, b))
+    if not truth["malicious"].any():
+        return None, "no case is labelled malicious"
+    settings = profile.evaluate
+    found = compare_versions(truth, ours, theirs, settings.threshold, settings.bootstrap, settings.confidence, profile.signals.seed)
+    return found.as_dict(), None
+
+
+def keep_egress(store: Store) -> None:
+    """Bring table egress up to date with the account of calls: those of comparisons and probes are calls too."""
+    merged = merged_egress(store)
+    if not merged.equals(store.read("egress")):
+        with store.writing():
+            store.replace("egress", merged, store.inputs("egress") or "")
+
+
+def probe_judge(store: Store, profile: Profile, *, accept: bool = False) -> pl.DataFrame:
+    """Ask the model of the profile the fixed probes; see `judge.probe_model`."""
+    judge = make_judge(profile.judge, answers_folder(store))
+    try:
+        return probe_model(judge, answers_folder(store), accept=accept)
+    finally:
+        if hasattr(judge, "close"):
+            judge.close()
+        keep_egress(store)
+
+
+def export_questions(store: Store, profile: Profile, path: Path, *, batch_model: str = "", for_cloud: bool = False) -> int:
+    """Write the questions about the lab's candidates to a file and return how many; `for_cloud` leaves out what must stay in the house."""
+    candidates, settings = store.read("candidates"), profile.judge
+    if for_cloud:
+        routes = route_cases(candidates, store.read("session_events"), store.scan("events"), settings)
+        candidates = candidates.join(routes.filter(pl.col("role") == "cloud"), on="case_id", how="semi", maintain_order="left")
+    return export_prompts(
+        candidates, store.read("evidence"), path, examples=case_examples(store, profile), batch_model=batch_model,
+        max_output_tokens=settings.max_output_tokens, lang=settings.lang)
+
+
+def case_prompt(store: Store, profile: Profile, case: str) -> str:
+    """Return exactly what a model would be shown of a case.
+
+    Raises
+    ------
+    InputError
+        When nothing has that id, or it is no candidate.
+    """
+    found = find_case(store, case)
+    if found["case"] is None:
+        raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
+    settings = profile.judge
+    return render_prompt(found["evidence"], case_examples(store, profile), lang=settings.lang, bounded=bool(settings.gguf))
 
 
 def case_examples(store: Store, profile: Profile) -> Any:

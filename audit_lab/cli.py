@@ -15,6 +15,7 @@ from rich.markup import escape
 from audit_lab import __version__, cli_beside, cli_review
 from audit_lab.cli_drift import drift
 from audit_lab.cli_evaluate import EVALUATION_WORDS
+from audit_lab.cli_judge import JUDGE_WORDS
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
 from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
@@ -31,7 +32,7 @@ profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
 app.add_typer(cli_review.export_app, name="export")
-for word in (*EVALUATION_WORDS, *cli_beside.WORDS, drift, *cli_review.WORDS):
+for word in (*JUDGE_WORDS, *EVALUATION_WORDS, *cli_beside.WORDS, drift, *cli_review.WORDS):
     app.command()(word)
 
 # The base of typer's complaints about words and options; typer exports only some of its children.
@@ -100,29 +101,6 @@ def run(
     work = Lab(lab, profile)
     made = run_with_bars(work, until=until, force=force)
     out.print(f"ran {', '.join(made)}" if made else "nothing to do: every stage is up to date")
-
-
-@app.command()
-def judge(
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
-    name: Annotated[str | None, typer.Option("--judge", help="baseline, openai or replay; the profile says where.")] = None,
-    max_usd: Annotated[float | None, typer.Option(help="Hard limit for this run, US dollars.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Hard limit for this run, tokens.")] = None,
-    export_prompts: Annotated[Path | None, typer.Option(help="Write the questions to this file instead of asking.")] = None,
-    import_answers: Annotated[Path | None, typer.Option(help="Take answers from this file, then judge with 'replay'.")] = None,
-) -> None:
-    """Judge the candidates (again) with the judge of the profile or the one named, or have it done elsewhere."""
-    work = Lab(lab, profile)
-    if export_prompts is not None:
-        run_with_bars(work)
-        out.print(f"{work.export_prompts(export_prompts)} questions in {export_prompts}", soft_wrap=True)
-        return
-    if import_answers is not None:
-        out.print(f"{work.import_answers(import_answers)} new answers")
-        name = name or "replay"
-    work.profile = work.with_judge(judge=name, max_usd=max_usd, max_tokens=max_tokens)
-    run_with_bars(work, until="verdicts")
-    print_frame(work.verdicts.select("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain").collect())
 
 
 @app.command()
@@ -211,13 +189,15 @@ def show(
     what: Annotated[str, typer.Argument(help="Case or session id; its beginning is enough.")], lab: LabOption = _LAB,
     original: Annotated[bool, typer.Option(help="Also print the masked records from the archive.")] = False,
     prompt: Annotated[bool, typer.Option(help="Print exactly what a language model would see.")] = False,
+    lang: Annotated[str | None, typer.Option(help="Language of summary, grounds and checks: en or ko.")] = None,
 ) -> None:
     """Show all that is known of a case or session."""
     work = Lab(lab)
+    work.profile = work.with_judge(lang=lang)
     if prompt:
         sys.stdout.write(work.prompt(what) + "\n")
         return
-    print_case(work.case(what))
+    print_case(work.case(what), work.profile.judge.lang)
     if original:
         sys.stdout.write(to_json(work.originals(what)) + "\n")
 

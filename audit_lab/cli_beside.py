@@ -1,4 +1,4 @@
-"""Words that stand beside the flow: watch, compare, simulate."""
+"""Words that stand beside the flow: watch, simulate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import bars
 from audit_lab.lab import Lab
-from audit_lab.printing import err, out, print_frame, to_json
+from audit_lab.printing import err, out, to_json
 from audit_lab.profile import load_profile
 
 _LAB, _PROFILE = Path("lab"), None
@@ -39,21 +39,6 @@ def watch(
     err.print(f"{watcher.n_events:,} events read, {watcher.n_rejected:,} records not understood")
 
 
-def compare(
-    first: Annotated[str, typer.Argument(help="Judge: baseline, openai or replay.")],
-    second: Annotated[str, typer.Argument(help="Another.")],
-    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
-) -> None:
-    """Compare two judges on the same candidates: agreement, flips, cost."""
-    numbers, cases = Lab(lab, profile).compare(first, second)
-    if as_json:
-        sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
-        return
-    print_frame(cases.head(20))
-    for key, value in numbers.items():
-        out.print(f"{key}: {value}")
-
-
 def simulate(
     days: Annotated[int, typer.Option(min=1, help="Days to simulate.")], events: Annotated[int, typer.Option(min=1, help="Events in all.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for archives, incidents and truth.")],
@@ -75,4 +60,4 @@ def simulate(
     sys.stdout.write(to_json(made.as_dict()) + "\n")
 
 
-WORDS = (watch, compare, simulate)
+WORDS = (watch, simulate)

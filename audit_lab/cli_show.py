@@ -14,9 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from audit_lab.lab import Lab
+from audit_lab.phrases import CHECKS
 from audit_lab.printing import err, out, print_frame, to_json, visible
 
 EVENTS_SHOWN = 50
+_CHECKS_KO = dict(CHECKS.values())
 
 
 def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool:
@@ -95,8 +97,8 @@ def print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
     out.print(table)
 
 
-def print_case(found: dict[str, Any]) -> None:
-    """Print a case as `Lab.case` gives it."""
+def print_case(found: dict[str, Any], lang: str = "en") -> None:
+    """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko)."""
     case = found["case"]
     if case:
         place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
@@ -109,19 +111,35 @@ def print_case(found: dict[str, Any]) -> None:
         line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
         out.print(escape(line), soft_wrap=True)
     for verdict in found["verdicts"].iter_rows(named=True):
-        score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
-        out.print(f"\n[bold]judge {verdict['judge_id']}[/]: {score}, {verdict['action'] or 'no action'}")
-        for ground in verdict["grounds"]:
-            mark = "[green]✓[/]" if ground["holds"] else "[red]✗[/]"
-            wrong = f" — {ground['wrong']}" if ground["wrong"] else ""
-            out.print(f"  {mark} {escape((ground['sentence'] or '') + wrong)}", soft_wrap=True)
-        for check in verdict["checks"]:
-            out.print(f"  □ {escape(check)}", soft_wrap=True)
+        _print_verdict(verdict, lang)
     out.print()
     for event in found["events"].head(EVENTS_SHOWN).iter_rows(named=True):
         out.print(escape(visible(_event_line(event))), soft_wrap=True)
     if found["events"].height > EVENTS_SHOWN:
         out.print(f"… and {found['events'].height - EVENTS_SHOWN:,} more events")
+
+
+def _print_verdict(verdict: dict[str, Any], lang: str) -> None:
+    """Print what an analyst reads first: score, a sentence or two, grounds with what is true of them, what to check."""
+    korean = lang == "ko"
+    score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
+    used = "" if verdict["usable"] or verdict["score"] is None else " [red](not used: its grounds do not hold)[/]"
+    out.print(f"\n[bold]judge {escape(visible(verdict['judge_id']))}[/]: {score}, {verdict['action'] or 'no action'}{used}")
+    if verdict["abstain"]:
+        out.print(f"  {escape(visible(verdict['abstain']))}", soft_wrap=True)
+    if verdict["summary"]:
+        mark = " [dim](the model's own words, unverified)[/]" if verdict["summary_by"] == "model" else ""
+        out.print(f"  {escape(visible((korean and verdict['summary_ko']) or verdict['summary']))}{mark}", soft_wrap=True)
+    for label, column in (("the tables contradict it", "summary_wrong"), ("it does not mention", "omitted")):
+        if verdict[column]:
+            out.print(f"  [yellow]{label}:[/] {escape(visible(verdict[column]))}", soft_wrap=True)
+    for ground in verdict["grounds"]:
+        mark = "[green]✓[/]" if ground["holds"] else "[red]✗[/]"
+        said = (korean and ground["sentence_ko"]) or ground["sentence"] or ""
+        more = f" — {ground['wrong'] or ground['note']}" if ground["wrong"] or ground["note"] else ""
+        out.print(f"  {mark} {escape(visible(said + more))}", soft_wrap=True)
+    for check in verdict["checks"]:
+        out.print(f"  □ {escape(_CHECKS_KO.get(check, check) if korean else check)}", soft_wrap=True)
 
 
 def _event_line(event: dict[str, Any]) -> str:

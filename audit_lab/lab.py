@@ -13,16 +13,11 @@ import polars as pl
 from audit_lab import __version__, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, require_balance, volume
 from audit_lab.asking import ask
-from audit_lab.cases import case_examples, compare_judges, find_case, read_originals, with_judge
+from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, probe_judge, read_originals, with_judge
 from audit_lab.errors import InputError, LabError
 from audit_lab.exporting import export_findings
 from audit_lab.hashing import text_digest
-from audit_lab.judge import (
-    Judge,
-    export_prompts,
-    import_answers,
-    render_prompt,
-)
+from audit_lab.judge import Judge, import_answers
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
     Run,
@@ -123,21 +118,30 @@ class Lab:
         run = Run(self.store, self.profile, detectors, judge, progress, datetime.now(UTC).date())
         return run_stages(run, until=until, force=force)
 
-    def export_prompts(self, path: str | Path) -> int:
-        """Write the question about every candidate to a file, one JSON line each, to be answered elsewhere; return how many."""
+    def export_prompts(self, path: str | Path, *, batch_model: str = "", for_cloud: bool = False) -> int:
+        """Write the question about every candidate to a file, one JSON line each, to be answered elsewhere; return how many.
+
+        With `batch_model` the lines have the form that batch services take; `for_cloud` leaves out the cases that must stay in the house.
+        """
         self._need("verdicts")
-        examples = case_examples(self.store, self.profile)
-        return export_prompts(self.store.read("candidates"), self.store.read("evidence"), Path(path), examples=examples)
+        return export_questions(self.store, self.profile, Path(path), batch_model=batch_model, for_cloud=for_cloud)
 
     def import_answers(self, path: str | Path) -> int:
         """Keep answers that were given elsewhere (JSON lines) for the judge 'replay'; return how many were new."""
         self._need("verdicts")
         return import_answers(Path(path), answers_folder(self.store))
 
-    def compare(self, first: str, second: str) -> tuple[dict[str, Any], pl.DataFrame]:
-        """Let two judges judge the same candidates; return the comparison in numbers and case by case. Answers are kept and reused."""
+    def compare(self, first: str = "champion", second: str = "challenger") -> tuple[dict[str, Any], pl.DataFrame]:
+        """Compare two judges on the same candidates, in numbers and case by case; without names, the verdicts with those in shadow.
+
+        Answers are kept and reused. With labels, `paired` says whether the difference is more than chance.
+        """
         self._need("verdicts")
         return compare_judges(self.store, self.profile, first, second)
+
+    def probe(self, *, accept: bool = False) -> pl.DataFrame:
+        """Ask the model of the profile fixed questions and say whether it was changed behind its name; `accept` takes it as it is now."""
+        return probe_judge(self.store, self.profile, accept=accept)
 
     def with_judge(self, **changes: Any) -> Profile:
         """Return the profile with some settings of section judge changed (None leaves a setting as it is)."""
@@ -417,10 +421,7 @@ class Lab:
 
     def prompt(self, case: str) -> str:
         """Return exactly what a language model would be shown of a case."""
-        found = self.case(case)
-        if found["case"] is None:
-            raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
-        return render_prompt(found["evidence"], case_examples(self.store, self.profile))
+        return case_prompt(self.store, self.profile, case)
 
     def originals(self, case_or_session: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the records of a case or session as they stand in the archives, masked, at most `limit`."""

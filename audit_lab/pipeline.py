@@ -20,7 +20,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
-from audit_lab.judge import CaseFiles, Judge, make_judge, read_calls, run_judge
+from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge
 from audit_lab.limits import budget_notes, case_limits
 from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
@@ -213,33 +213,42 @@ def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
     settings, answers = run.profile.judge, answers_folder(run.store)
     judge = run.judge or make_judge(settings, answers, lambda done, total: run.tick("verdicts", done, total))
     try:
+        if settings.probe and settings.judge == "openai" and run.judge is None:
+            run.notes += probe_notes(probe_model(judge, answers))
         made = judge_candidates(run, judge)
         run.notes += getattr(judge, "notes", [])
-        return {"evidence": made.evidence, "verdicts": made.verdicts, "egress": _egress(run, made.egress)}
+        shadow = judge_in_shadow(settings, answers, lambda challenger: judge_candidates(run, challenger, made.evidence).verdicts)
+        run.notes += shadow.notes
+        return {
+            "evidence": made.evidence, "verdicts": made.verdicts, "shadow_verdicts": shadow.verdicts,
+            "egress": merged_egress(run.store, made.egress),
+        }
     except JudgeError:
         # Nothing could be judged, but calls were made: they are accounted for all the same.
-        run.keep({"egress": _egress(run, tables.empty("egress"))}, "")
+        run.keep({"egress": merged_egress(run.store)}, "")
         raise
     finally:
         if run.judge is None and hasattr(judge, "close"):
             judge.close()
 
 
-def _egress(run: Run, fresh: pl.DataFrame) -> pl.DataFrame:
+def merged_egress(store: Store, fresh: pl.DataFrame | None = None) -> pl.DataFrame:
     """Return every call that ever left the machine: of this run, of earlier ones, and of runs that were cut short."""
-    answers = answers_folder(run.store)
+    answers = answers_folder(store)
     kept = read_calls(answers) if answers.is_dir() else tables.empty("egress")
-    return pl.concat([run.table("egress"), kept, fresh]).unique("egress_id", keep="first", maintain_order=True)
+    parts = [store.read("egress"), kept, *([] if fresh is None else [fresh])]
+    # The last word counts: a call that was known as sent may have an outcome by now.
+    return pl.concat(parts).unique("egress_id", keep="last", maintain_order=True)
 
 
-def judge_candidates(run: Run, judge: Judge) -> CaseFiles:
-    """Judge the lab's candidates: evidence, checked verdicts, and what left the machine."""
+def judge_candidates(run: Run, judge: Judge, evidence: pl.DataFrame | None = None) -> CaseFiles:
+    """Judge the lab's candidates: evidence (where it is not given), checked verdicts, and what left the machine."""
     # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
     links = run.table("links").filter(pl.col("kind") != "follow_up")
     return run_judge(
         run.table("candidates"), run.table("sessions"), run.table("session_events"), run.table("events"), run.table("signals"), judge,
         run.profile.judge, links=links, stories=run.table("stories"), labels=standing_labels(run.store),
-        review_line=run.profile.evaluate.threshold,
+        review_line=run.profile.evaluate.threshold, evidence=evidence,
     )
 
 
@@ -258,11 +267,12 @@ def answers_folder(store: Store) -> Path:
     return store.root / "answers"
 
 
+_JUDGED = ("evidence", "verdicts", "shadow_verdicts", "egress")
 PIPELINE: tuple[Stage, ...] = (
     Stage("sessions", ("events",), ("sessions", "session_events", "links", "stories"), ("sessions",), _sessions),
     Stage("signals", ("events", "sessions"), ("signals", "embeddings", "exceptions"), ("signals",), _signals),
     Stage("candidates", ("sessions", "stories", "signals"), ("candidates", "scores"), ("signals",), _candidates),
-    Stage("verdicts", ("events", "sessions", "links", "signals", "candidates"), ("evidence", "verdicts", "egress"), ("judge",), _verdicts),
+    Stage("verdicts", ("events", "sessions", "links", "signals", "candidates"), _JUDGED, ("judge",), _verdicts),
 )
 
 
@@ -281,9 +291,14 @@ def _fingerprint(run: Run, stage: Stage) -> str:
     if stage.name == "verdicts":
         extra.append(str(run.profile.evaluate.threshold))
         # Labels become examples for models only; the baseline does not look at them.
-        extra.append(run.store.digest("labels") if run.judge is not None or run.profile.judge.judge != "baseline" else "")
+        extra.append(run.store.digest("labels") if run.judge is not None or _asks_a_model(run.profile) else "")
         extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}" if run.judge is not None else "")
     return text_digest("\n".join([stage.name, *left, *extra]))
+
+
+def _asks_a_model(profile: Profile) -> bool:
+    challenger = profile.judge.challenger
+    return profile.judge.judge != "baseline" or (challenger is not None and challenger.judge != "baseline")
 
 
 @functools.cache

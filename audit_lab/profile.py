@@ -67,15 +67,32 @@ class SignalSettings(_Section):
 WINDOW = r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))? ([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
+HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
+
+
 class EndpointSettings(_Section):
     """A further endpoint of the judge: what differs from the first one."""
 
     base_url: str = Field("", description="OpenAI-compatible endpoint")
     model: str = Field("", description="model name at that endpoint")
     api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds its key")
+    key_header: str = Field("Authorization", pattern=HEADER, description="header of the key; 'api-key' for Azure's deployments")
     role: Literal["onprem", "cloud"] = Field("cloud", description="onprem: data stay in the house; cloud: they leave it")
     usd_per_million_in: float | None = Field(None, ge=0, description="price of a million prompt tokens; null = from your price table")
     usd_per_million_out: float | None = Field(None, ge=0, description="price of a million answer tokens")
+
+
+class ChallengerSettings(EndpointSettings):
+    """A second judge in shadow: it judges the same candidates, and nothing but a comparison ever uses what it says."""
+
+    judge: Literal["baseline", "openai", "replay"] = Field("openai", description="as judge.judge")
+    gguf: str = Field("", description="a GGUF file, as judge.gguf")
+    replay: str = Field("", description="file of recorded answers for the judge 'replay'")
+    role: Literal["onprem", "cloud"] = Field("onprem", description="where it stands; in the cloud it gets no sensitive case")
+    max_tokens: int = Field(500_000, ge=0, description="tokens per run, hard limit of its own")
+    max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit of its own")
+    max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit of its own")
+    max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit of its own")
 
 
 class JudgeSettings(_Section):
@@ -89,6 +106,11 @@ class JudgeSettings(_Section):
     gguf: str = Field("", description="a GGUF file: a llama.cpp server is started for it (extra 'local'); no base_url needed")
     cloud: EndpointSettings | None = Field(None, description="endpoint for cases that are not sensitive and only lightly suspicious")
     large: EndpointSettings | None = Field(None, description="model asked where the first is unsure or disagrees with the signals")
+    challenger: ChallengerSettings | None = Field(
+        None, description="a second judge in shadow: judges the same candidates, is used for a comparison only"
+    )
+    lang: Literal["en", "ko"] = Field("en", description="language in which a model writes its summary")
+    probe: bool = Field(False, description="ask the fixed probes before a run of a model, and say when it changed behind its name")
     sensitive_namespaces: list[str] = Field(
         default_factory=lambda: ["*"],
         description="patterns of namespaces whose cases never leave the house; ['*'] = all: closed until said otherwise",
@@ -114,6 +136,7 @@ class JudgeSettings(_Section):
     replay: str = Field("", description="file of recorded answers (JSON lines) for the judge 'replay'")
     model: str = Field("", description="model name at that endpoint")
     api_key_env: str = Field("AUDIT_LAB_API_KEY", description="environment variable that holds the key; keys are never stored")
+    key_header: str = Field("Authorization", pattern=HEADER, description="header of the key; 'api-key' for Azure's deployments")
     timeout_s: float = Field(60, gt=0, description="longest wait for an answer, seconds")
     retries: int = Field(2, ge=0, description="further tries after a failure that may pass")
     max_output_tokens: int = Field(800, ge=50, description="longest answer, tokens")

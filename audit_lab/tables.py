@@ -297,6 +297,7 @@ TABLES: dict[str, Table] = {
         "spread": _c(pl.Float64, "highest − lowest score of repeated answers; null where it was asked once"),
         "usable": _k(pl.Boolean, "false when its grounds do not hold: not used above the review line"),
         "summary": _c(pl.String, "one or two sentences; a model's own are unverified"),
+        "summary_ko": _c(pl.String, "a template's summary in Korean; null for a model's own prose"),
         "summary_by": _c(pl.String, "template (ours, from verified facts) or model (unverified prose)"),
         "summary_wrong": _c(pl.String, "numbers or words of the summary that the case's tables contradict, in our words"),
         "grounds": _k(pl.List(GROUND), "up to three grounds"),
@@ -415,6 +416,10 @@ TABLES: dict[str, Table] = {
         "reason": _c(pl.String, "why there is no p-value"),
     }),
 }
+# What a challenger says in shadow: the columns of verdicts, in a table of its own, so that nothing which reads verdicts can take its
+# word for one.
+TABLES["shadow_verdicts"] = Table(
+    "candidate × challenger version: judged in shadow, compared, used for nothing", TABLES["verdicts"].key, TABLES["verdicts"].columns)
 
 
 def empty(name: str) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from audit_lab import DEFAULT_DETECTORS, InputError, Lab, LabError, load_profile
+from audit_lab.signals import embeddings
 from audit_lab.tables import TABLES
 
 from .archive.conftest import lines, record
@@ -82,6 +83,8 @@ def test_a_stage_that_is_not_there_is_told(lab: Lab) -> None:
 
 def test_without_the_embed_extra_one_line_says_what_adds_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    # A test before this one may have loaded the model.
+    embeddings._load.cache_clear()
     run = lab.run(detectors=DEFAULT_DETECTORS)
     assert run.notes == ["no session embeddings: embeddings need the extra 'embed' (hint: pip install 'audit-lab[embed]')"]
     assert lab.store.rows("verdicts") > 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
+
+from pydantic.fields import FieldInfo
 
 from audit_lab.profile import Profile
 from audit_lab.sessions import FEATURES
@@ -39,10 +43,21 @@ def profile_page() -> str:
         if section is None:
             continue
         parts.append(f"\n## [{name}]\n{(field.annotation.__doc__ or '').strip()}\n\n| setting | default | meaning |\n|---|---|---|\n")
+        parts += _settings(section)
         for key, setting in section.items():
-            default = setting.get_default(call_default_factory=True)
-            parts.append(f"| `{key}` | `{default!r}` | {setting.description or ''} |\n")
+            for inner in get_args(setting.annotation):
+                if hasattr(inner, "model_fields"):
+                    about = (inner.__doc__ or "").strip()
+                    parts.append(f"\n### [{name}.{key}]\n{about}\n\n| setting | default | meaning |\n|---|---|---|\n")
+                    parts += _settings(inner.model_fields)
     return "".join(parts)
+
+
+def _settings(fields: Mapping[str, FieldInfo]) -> list[str]:
+    return [
+        f"| `{key}` | `{setting.get_default(call_default_factory=True)!r}` | {setting.description or ''} |\n"
+        for key, setting in fields.items()
+    ]
 
 
 def features_page() -> str:

@@ -181,7 +181,7 @@ def _case(place: int, row: Mapping[str, Any], scored: Mapping[str, Any], verdict
             )
             for ground in grounds
         ],
-        verdict=verdict,
+        verdict=verdict | {"summary": (known.lang == "ko" and verdict.get("summary_ko")) or verdict.get("summary")},
         checks=[_CHECKS_KO.get(check, check) if known.lang == "ko" else check for check in verdict.get("checks") or []],
         label=classes[0] if classes else "",
         incidents=sorted({label["target_id"] for label in own_labels if label["target_kind"] == "incident"}),

@@ -1,4 +1,4 @@
-"""Evidence from outside the case: what was usual before, what came after, what is linked, what looks alike.
+"""Evidence from before the case: what was usual, whose namespaces these are, what looks alike.
 
 What speaks for innocence stands here: a judge that is only shown suspicion finds suspicion.
 """
@@ -7,65 +7,46 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from audit_lab.judge.facts import MAX_IDS
-from audit_lab.judge.queries import Facts, Row
+from audit_lab.judge.beyond import own_sessions, spans
+from audit_lab.judge.queries import NOBODY, Facts
+from audit_lab.judge.rows import Row
 
-AFTER = timedelta(minutes=10)
 # Similarity below this is no resemblance worth a line.
 MIN_SIMILARITY = 0.3
 _BLOCK = 128
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _spans(facts: Facts) -> pl.DataFrame:
-    """Return per case and identity of the case: `case_start`, `case_end`, `n_actions` and the case's distinct `actions`."""
-    inside = facts.members.join(facts.sessions, on="session_id")
-    return inside.group_by("case_id", maintain_order=True).agg(
-        pl.col("start").min().alias("case_start"), pl.col("end").max().alias("case_end"),
-        pl.col("cluster").first(), pl.col("actor_kind").first(), pl.col("user").drop_nulls().unique(maintain_order=True).alias("users"),
-        pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True).alias("actions"),
-        pl.col("n_writes").sum(), pl.col("n_denied").sum(), pl.col("n_unauthenticated").sum(),
-    )
-
-
-def _own_sessions(facts: Facts) -> pl.DataFrame:
-    """Return the sessions of a case's identities outside the case, with the case's span."""
-    spans = _spans(facts).select("case_id", "cluster", "case_start", "case_end", "users").explode("users").rename({"users": "user"})
-    return spans.drop_nulls("user").join(facts.sessions, on=["cluster", "user"], how="inner").join(
-        facts.members, on=["case_id", "session_id"], how="anti")
-
-
 def innocence(facts: Facts) -> list[Row]:
     """Say what speaks for an ordinary reason: the same routine, the same namespaces, nothing changed, nothing refused."""
-    spans = _spans(facts)
-    earlier = _own_sessions(facts).filter(pl.col("start") < pl.col("case_start"))
+    of_case = spans(facts)
+    earlier = own_sessions(facts).filter(pl.col("start") < pl.col("case_start"))
     n_earlier = dict(earlier.group_by("case_id").agg(pl.len()).iter_rows())
     routine = {
         case: set(done) for case, done in
         earlier.group_by("case_id").agg(pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique()).iter_rows()
     }
-    owned, shares = _known_namespaces(facts), {case: (own, n) for case, own, n in facts.writes.iter_rows()}
+    owned, shares = _known_namespaces(facts), {item["case_id"]: item for item in facts.writes.iter_rows(named=True)}
     rows: list[Row] = []
-    for item in spans.iter_rows(named=True):
+    for item in of_case.iter_rows(named=True):
         case_id, before = item["case_id"], n_earlier.get(item["case_id"], 0)
-        if not item["users"] or item["actor_kind"] in ("anonymous", "unauthenticated"):
+        if not item["users"] or item["actor_kind"] in NOBODY:
             # Everybody without credentials shares one name: its past is nobody's past.
-            said = ["no identity: nothing is known of its past"]
-        elif not before:
-            said = ["no earlier session of this actor"]
+            said, before = ["no identity: nothing is known of its past"], 0
         else:
-            usual = len([action for action in item["actions"] if action in routine[case_id]])
-            said = [f"{usual} of {len(item['actions'])} actions done by this actor before, in {before} earlier sessions"]
-        if case_id in owned and item["users"]:
-            said.append(f"worked before in {owned[case_id][0]} of its {owned[case_id][1]} namespaces")
+            usual = len([action for action in item["actions"] if action in routine.get(case_id, ())])
+            said = [f"{usual} of {len(item['actions'])} actions done by this actor before, in {before} earlier sessions"
+                    if before else "no earlier session of this actor"]
+            if before and case_id in owned:
+                said.append(f"worked before in {owned[case_id][0]} of its {owned[case_id][1]} namespaces")
         if case_id in shares:
-            said.append(f"made {shares[case_id][0]} of the {shares[case_id][1]} earlier writes there")
+            said.append(_ownership(shares[case_id], bool(before)))
         if facts.windows and in_window(item["case_start"], facts.windows):
             said.append("within a change window")
         if not item["n_writes"]:
@@ -74,6 +55,16 @@ def innocence(facts: Facts) -> list[Row]:
             said.append("nothing denied")
         rows.append(Row(case_id, "innocence", 900, 60, "innocence: " + "; ".join(said)))
     return rows
+
+
+def _ownership(writes: dict[str, Any], known: bool) -> str:
+    """Return who made the earlier writes in the case's namespaces: that is whose namespaces they are."""
+    own = f"made {writes['n_own']} of {writes['n_all']} earlier writes in its namespaces" if known else (
+        f"{writes['n_all']} earlier writes in its namespaces by others")
+    if not writes["top_n"] or 2 * writes["top_n"] < writes["n_all"]:
+        return own
+    share = round(100 * writes["top_n"] / writes["n_all"])
+    return f"{own}, {share}% of them by another {writes['top_kind'].replace('_', '-')}"
 
 
 def in_window(moment: datetime, windows: Sequence[str]) -> bool:
@@ -108,50 +99,15 @@ def _known_namespaces(facts: Facts) -> dict[str, tuple[int, int]]:
     return {case: (known, n) for case, known, n in counted.select("case_id", "known", "n").iter_rows()}
 
 
-def after(facts: Facts) -> list[Row]:
-    """Say what the same identities did in the ten minutes after the case."""
-    later = _own_sessions(facts).filter((pl.col("start") > pl.col("case_end")) & (pl.col("start") <= pl.col("case_end") + AFTER))
-    counted = later.group_by("case_id").agg(
-        pl.len().alias("n"), pl.col("n_events").sum(), pl.col("n_denied").sum(), pl.col("n_writes").sum(), pl.col("n_exec").sum())
-    return [
-        Row(item["case_id"], "after", 910, 350,
-            f"in the ten minutes after: {item['n']} sessions of the same actor, {item['n_events']} requests, {item['n_writes']} writes, "
-            f"{item['n_denied']} denied, {item['n_exec']} exec")
-        for item in counted.sort("case_id").iter_rows(named=True)
-    ]
-
-
-def linked(facts: Facts) -> list[Row]:
-    """Say what sessions outside the case are linked with it, and how."""
-    if facts.links.is_empty():
-        return []
-    sides = pl.concat([
-        facts.links.select(pl.col("from_session").alias("session_id"), pl.col("to_session").alias("other"), "to_event_ids", "score",
-                           pl.lit("uses what this case made").alias("way")).rename({"to_event_ids": "event_ids"}),
-        facts.links.select(pl.col("to_session").alias("session_id"), pl.col("from_session").alias("other"), "from_event_ids", "score",
-                           pl.lit("made what this case uses").alias("way")).rename({"from_event_ids": "event_ids"}),
-    ])
-    outside = facts.members.join(sides, on="session_id").join(
-        facts.members.rename({"session_id": "other"}), on=["case_id", "other"], how="anti")
-    known = outside.join(facts.sessions.select(pl.col("session_id").alias("other"), "actor_kind", "n_events", "n_denied"), on="other")
-    ranked = known.sort("case_id", "score", "other", descending=[False, True, False]).group_by("case_id", maintain_order=True).head(3)
-    return [
-        Row(item["case_id"], "linked", 920, 240,
-            f"linked: another session of a {item['actor_kind'].replace('_', '-')} {item['way']}: {item['n_events']} requests, "
-            f"{item['n_denied']} denied", item["event_ids"][:MAX_IDS])
-        for item in ranked.iter_rows(named=True)
-    ]
-
-
 def nearest(facts: Facts) -> list[Row]:
     """Say which earlier sessions did most nearly the same (Jaccard similarity of action sets), and what people said of them."""
-    spans = _spans(facts)
+    of_case = spans(facts)
     # One line per distinct set of actions, identity and label: routines repeat.
     pool = facts.sessions.join(facts.labels.select("session_id", "verdict"), on="session_id", how="left").with_columns(
         pl.col("actions").list.sort().list.join("\n").alias("set"))
     pool = pool.sort("start").unique(["cluster", "actor_kind", "user", "set", "verdict"], keep="first", maintain_order=True)
     rows: list[Row] = []
-    for (cluster, kind), part in spans.group_by("cluster", "actor_kind", maintain_order=True):
+    for (cluster, kind), part in of_case.group_by("cluster", "actor_kind", maintain_order=True):
         peers = pool.filter((pl.col("cluster") == cluster) & (pl.col("actor_kind") == kind))
         rows += _nearest_of(part, peers)
     return rows
@@ -209,4 +165,4 @@ def _matrix(sets: list[list[int]], width: int) -> np.ndarray:
     return matrix
 
 
-BACKGROUND_QUERIES = (innocence, after, linked, nearest)
+BACKGROUND_QUERIES = (innocence, nearest)

@@ -17,6 +17,7 @@ import polars as pl
 
 from audit_lab.judge.evidence import EVIDENCE_VERSION
 from audit_lab.judge.schema import N_GROUNDS, Answer, Claim, Ground
+from audit_lab.judge.sentences import baseline_summary
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.predicates import PREDICATES
 
@@ -62,21 +63,22 @@ def judge_baseline(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl
     for case in candidates.iter_rows(named=True):
         kinds = [kind for session in case["session_ids"] for kind in per_session[session]]
         floor = max([case["floor"] or 0.0, *(floors[session] for session in case["session_ids"])])
-        answer = _answer(case["score"], floor, kinds, claims[case["case_id"]])
-        rows.append(verdict_row(case["case_id"], JUDGE_ID, VERSION, answer=answer, floor=floor, summary_by="template"))
+        answer, korean = _answer(case["score"], floor, kinds, claims[case["case_id"]])
+        row = verdict_row(case["case_id"], JUDGE_ID, VERSION, answer=answer, floor=floor, summary_by="template")
+        rows.append({**row, "summary_ko": korean})
     return JudgeTables(verdict_frame(rows), egress_frame([]))
 
 
-def _answer(score: float, floor: float, kinds: list[str], claims: list[dict[str, Any]]) -> Answer:
+def _answer(score: float, floor: float, kinds: list[str], claims: list[dict[str, Any]]) -> tuple[Answer, str]:
     grounds = choose_grounds(claims)
     n_rules = sum(kind in ("rule", "correlation") for kind in kinds)
-    raised = f"; a rule's floor of {floor:.2f} stands" if floor > score else ""
-    rules, others = _plural(n_rules, "rule hit"), _plural(len(kinds) - n_rules, "other signal")
-    return Answer(
+    english, korean = baseline_summary(n_rules, len(kinds) - n_rules, score, floor if floor > score else None)
+    answer = Answer(
         score=score, grounds=grounds, checks=checks_for(grounds),
         action=next(action for line, action in _STEPS if max(score, floor) >= line),
-        summary=f"No language model was asked: {rules} and {others} give {score:.2f}{raised}.",
+        summary=english,
     )
+    return answer, korean
 
 
 def choose_grounds(claims: list[dict[str, Any]]) -> list[Ground]:
@@ -100,7 +102,3 @@ def checks_for(grounds: list[Ground]) -> list[str]:
     """Return three check codes that fit what was seen."""
     found = [_CHECKS_OF.get(ground.claim.predicate) or _CHECKS[PREDICATES[ground.claim.predicate].category] for ground in grounds]
     return list(dict.fromkeys([*found, "ask_actor", "change_ticket", "credential_use"]))[:N_GROUNDS]
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")

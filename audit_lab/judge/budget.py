@@ -96,13 +96,20 @@ class Budget:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def of(cls, settings: JudgeSettings, calls: Iterable[dict[str, Any]] = (), today: date | None = None) -> Budget:
-        """Return the budget of a run; `calls` are the lines of calls.jsonl, of which those of `today` count against the day."""
-        same_day = [call for call in calls if today is not None and str(call.get("at", "")).startswith(today.isoformat())]
+    def of(
+        cls, settings: JudgeSettings, calls: Iterable[dict[str, Any]] = (), today: date | None = None, judge_id: str | None = None,
+    ) -> Budget:
+        """Return the budget of a run; of `calls`, the lines of calls.jsonl, those of `today` and of this judge count against the day.
+
+        A call whose bill is not known (it was sent, and no usage came back) counts with the most that it may have used.
+        """
+        last: dict[Any, dict[str, Any]] = {}
+        for number, call in enumerate(calls):
+            if today is not None and str(call.get("at", "")).startswith(today.isoformat()) and call.get("judge_id", judge_id) == judge_id:
+                last[call.get("egress_id", number)] = call
         return cls(
             settings.max_tokens, settings.max_usd, settings.max_tokens_per_day, settings.max_usd_per_day,
-            tokens_before=sum((call.get("tokens_in") or 0) + (call.get("tokens_out") or 0) for call in same_day),
-            usd_before=sum(call.get("cost_usd") or 0.0 for call in same_day),
+            tokens_before=sum(_tokens_of(call) for call in last.values()), usd_before=sum(_usd_of(call) for call in last.values()),
         )
 
     def reserve(self, tokens: int, usd: float | None) -> str | None:
@@ -126,3 +133,13 @@ class Budget:
         with self._lock:
             self.tokens += tokens
             self.usd += usd or 0.0
+
+
+def _tokens_of(call: dict[str, Any]) -> int:
+    billed = (call.get("tokens_in") or 0) + (call.get("tokens_out") or 0)
+    return billed or int(call.get("held_tokens") or 0)
+
+
+def _usd_of(call: dict[str, Any]) -> float:
+    billed = call.get("cost_usd")
+    return float(call.get("held_usd") or 0.0) if billed is None else float(billed)

@@ -52,8 +52,10 @@ class LineFile:
                 found.append(item)
         return found
 
-    def append(self, item: dict[str, Any]) -> None:
-        """Write one line and wait until it is on the disk.
+    def append(self, item: dict[str, Any], *, sync: bool = True) -> None:
+        """Write one line and, unless told otherwise, wait until it is on the disk.
+
+        Without `sync` the line survives a killed process, though perhaps not a power failure.
 
         Raises
         ------
@@ -71,7 +73,8 @@ class LineFile:
                     file.write(b"\n")
                 file.write(line)
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
         except OSError as error:
             what = f"answers cannot be kept in '{self._path}': {error.strerror}"
             raise JudgeError(what, "free some space or choose another --lab") from None
@@ -109,7 +112,10 @@ class AnswerCache:
 
 
 def read_calls(folder: Path) -> pl.DataFrame:
-    """Return table egress as `calls.jsonl` of a folder has it: also the calls of runs that crashed or judged nothing."""
+    """Return table egress as `calls.jsonl` of a folder has it: also the calls of runs that crashed or judged nothing.
+
+    A call whose outcome never came to be known, because its process was killed, has the outcome 'sent'.
+    """
     schema = tables.TABLES["egress"].schema
     rows = []
     for item in LineFile(folder / CALLS).read():
@@ -119,4 +125,4 @@ def read_calls(folder: Path) -> pl.DataFrame:
             continue
     needed = [name for name, column in tables.TABLES["egress"].columns.items() if not column.nullable]
     whole = [row for row in rows if all(row[name] is not None for name in needed)]
-    return tables.check(pl.DataFrame(whole, schema=schema), "egress").unique("egress_id", maintain_order=True)
+    return tables.check(pl.DataFrame(whole, schema=schema), "egress").unique("egress_id", keep="last", maintain_order=True)

@@ -32,34 +32,36 @@ class CascadeJudge:
 
     Parameters
     ----------
-    settings, folder, examples, progress
+    settings, folder, examples, progress, judge_id, fresh
         As for `ModelJudge`.
     """
 
     def __init__(
         self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None, judge_id: str = "openai", fresh: bool = False,
     ) -> None:
-        self.settings = settings
-        self.judge_id = "openai"
+        self.settings, self.judge_id, self._fresh = settings, judge_id, fresh
         first = settings.model_copy(update={"cloud": None, "large": None})
         kind = LocalJudge if settings.gguf else ModelJudge
-        self._first: Endpoint = kind(first, folder, examples=examples, progress=progress)
+        self._first: Endpoint = kind(first, folder, examples=examples, progress=progress, judge_id=judge_id, fresh=fresh)
         self._cloud = self._other(settings.cloud, folder, examples)
         self._large = self._other(settings.large, folder, examples)
         self._routes: dict[str, str] = {}
 
     def _other(self, endpoint: EndpointSettings | None, folder: Path | None, examples: Examples) -> ModelJudge | None:
-        return ModelJudge(settings_for(self.settings, endpoint), folder, examples=examples) if endpoint else None
+        if endpoint is None:
+            return None
+        chosen = settings_for(self.settings, endpoint)
+        return ModelJudge(chosen, folder, examples=examples, judge_id=self.judge_id, fresh=self._fresh)
 
     @property
     def judge_version(self) -> str:
         """Versions of all its judges."""
-        return "+".join(judge.judge_version for judge in self._judges())
+        return "+".join(judge.judge_version for judge in self.endpoints())
 
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that every endpoint is shown."""
-        for judge in self._judges():
+        for judge in self.endpoints():
             judge.show(examples)
 
     def route(self, routes: pl.DataFrame) -> None:
@@ -68,7 +70,7 @@ class CascadeJudge:
 
     def close(self) -> None:
         """Close all connections."""
-        for judge in self._judges():
+        for judge in self.endpoints():
             judge.close()
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
@@ -79,6 +81,10 @@ class CascadeJudge:
         JudgeError
             When not one case could be judged.
         """
+        # One run has one budget, however many endpoints it asks and however often.
+        budget = self._first.new_budget()
+        for judge in self.endpoints():
+            judge.share_budget(budget)
         roles = [self._routes.get(case_id, "onprem") for case_id in candidates["case_id"]]
         routed = candidates.with_columns(pl.Series("to", roles))
         parts: list[JudgeTables] = []
@@ -107,7 +113,7 @@ class CascadeJudge:
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
         """Let each endpoint repair its own verdicts."""
         parts = []
-        for judge in self._judges():
+        for judge in self.endpoints():
             own = verdicts.filter(pl.col("judge_version") == judge.judge_version)
             made = judge.repair(own, candidates, evidence) if own.height else None
             parts += [made] if made is not None else []
@@ -115,7 +121,13 @@ class CascadeJudge:
             return None
         return JudgeTables(pl.concat([part.verdicts for part in parts]), pl.concat([part.egress for part in parts]))
 
-    def _judges(self) -> list[Endpoint]:
+    @property
+    def notes(self) -> list[str]:
+        """What its endpoints have to say about themselves."""
+        return [note for judge in self.endpoints() for note in judge.notes]
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return its endpoints: the first, the one in the cloud, the large one, as far as there are."""
         return [judge for judge in (self._first, self._cloud, self._large) if judge is not None]
 
     def _ask_large(self, made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:

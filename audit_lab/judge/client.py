@@ -10,23 +10,24 @@ import email.utils
 import importlib
 import json
 import os
+import re
 import time
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from audit_lab.errors import JudgeError, MissingExtraError
 from audit_lab.judge.rows import count_tokens
 from audit_lab.judge.schema import answer_schema
+from audit_lab.judge.transport import LimitError, guard
 from audit_lab.profile import JudgeSettings
 
-# A verdict is some hundred bytes; an endpoint that sends more than this is not answering the question.
-MAX_ANSWER_BYTES = 256 * 1024
 FORMATS = ("json_schema", "json_object", "text")
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 _BODY_STATUS = (400, 422)
+# Packages whose errors mean that the network or the other side failed.
+_NETWORK = ("openai", "httpx", "httpcore", "h11", "ssl", "audit_lab")
+# Names of query parameters that carry secrets.
+_SECRET = re.compile(r"key|token|secret|password|sig(nature)?$|^code$", re.IGNORECASE)
 
 
 class CallError(Exception):
@@ -79,13 +80,17 @@ class ChatClient:
         self._openai = openai
         # The HTTP package behind openai (httpx, later httpx2): its transport is where limits hold for every byte.
         self._http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
-        transport = _guard(self._http, self.endpoint, settings, connections)
+        transport = guard(self._http, self.endpoint, settings, connections)
+        secret = key or os.environ.get(settings.api_key_env) or "none"
+        url, query = split_url(settings.base_url)
+        # Some providers take the key in a header of their own; it is then sent there and nowhere else.
+        own = {settings.key_header: secret} if settings.key_header.lower() != "authorization" else None
         self._client = openai.OpenAI(
-            api_key=key or os.environ.get(settings.api_key_env) or "none", base_url=settings.base_url, max_retries=0,
-            timeout=settings.timeout_s,
+            api_key=secret, base_url=url, default_query=query or None, default_headers=own, max_retries=0, timeout=settings.timeout_s,
             http_client=self._http.Client(transport=transport, follow_redirects=False, timeout=settings.timeout_s),
         )
         self._schema = answer_schema(bounded=bool(settings.gguf))
+        self._schema_tokens = count_tokens(json.dumps(self._schema))
         self._format, self._limit_name, self._temperature = 0, "max_tokens", True
 
     def parameters(self) -> dict[str, Any]:
@@ -114,6 +119,10 @@ class ChatClient:
         except Exception as error:
             raise _connection_error(error) from None
         return self._reply(text() if callable(text) else text, messages, (time.monotonic() - started) * 1000)
+
+    def overhead(self) -> int:
+        """Return the tokens that a provider may count beyond the messages: the schema, where it is sent."""
+        return self._schema_tokens if FORMATS[self._format] == "json_schema" else 0
 
     def size(self, messages: list[dict[str, str]]) -> int:
         """Return the bytes of the body that `ask` sends."""
@@ -218,13 +227,26 @@ def check_endpoint(settings: JudgeSettings) -> str:
         raise JudgeError(f"judge.base_url is no endpoint: '{_without_password(settings.base_url)}'", "e.g. http://localhost:8000/v1")
     if url.username or url.password:
         raise JudgeError("judge.base_url holds a user or password", f"put the key into the environment variable {settings.api_key_env}")
+    if any(_SECRET.search(name) for name in split_url(settings.base_url)[1]):
+        raise JudgeError(
+            "judge.base_url holds a key", f"put it into the environment variable {settings.api_key_env}, and judge.key_header if need be")
     if not settings.model:
         raise JudgeError("judge.model names no model", "set it to a model that the endpoint serves")
     return f"{url.hostname}:{port or (443 if url.scheme == 'https' else 80)}"
 
 
+def split_url(base_url: str) -> tuple[str, dict[str, str]]:
+    """Return an endpoint's URL without its query, and the query: some providers want a version with every request.
+
+    >>> split_url("https://x.example/openai/deployments/judge?api-version=2024-10-21")
+    ('https://x.example/openai/deployments/judge', {'api-version': '2024-10-21'})
+    """
+    url, _, query = base_url.partition("?")
+    return url, dict(urllib.parse.parse_qsl(query.partition("#")[0]))
+
+
 def _without_password(url: str) -> str:
-    return url.rsplit("@", 1)[-1][:100]
+    return url.rsplit("@", 1)[-1].partition("?")[0][:100]
 
 
 def _count(usage: Any, key: str, otherwise: int) -> int:
@@ -245,14 +267,10 @@ def _retry_after(headers: Any) -> float | None:
         return None
 
 
-class _LimitError(Exception):
-    """A response is too large or too slow; the message says which."""
-
-
 def _connection_error(error: BaseException) -> CallError:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, _LimitError):
+        if isinstance(seen, LimitError):
             too_large = "larger" in str(seen)
             return CallError("too_large" if too_large else "timeout", str(seen), again=not too_large)
         name = type(seen).__name__
@@ -261,42 +279,6 @@ def _connection_error(error: BaseException) -> CallError:
         if "Timeout" in name:
             return CallError("timeout", "the endpoint answered too slowly", again=True)
         seen = seen.__cause__ or seen.__context__
+    if not isinstance(error, OSError) and type(error).__module__.partition(".")[0].rstrip("2") not in _NETWORK:
+        return CallError("client_error", f"the client failed before anything was sent ({type(error).__name__})", fatal=True)
     return CallError("cut", "the connection broke before the answer was complete", again=True)
-
-
-def _guard(http: Any, endpoint: str, settings: JudgeSettings, connections: int) -> Any:
-    """Return a transport that ends every response, of whatever status, at `MAX_ANSWER_BYTES` and at the profile's time limit."""
-
-    class Stream(http.SyncByteStream):
-        def __init__(self, inner: Any, deadline: float) -> None:
-            self._inner, self._deadline = inner, deadline
-
-        def __iter__(self) -> Iterator[bytes]:
-            n_bytes = 0
-            for chunk in self._inner:
-                n_bytes += len(chunk)
-                if n_bytes > MAX_ANSWER_BYTES:
-                    raise _LimitError(f"the answer is larger than {MAX_ANSWER_BYTES // 1024} KiB")
-                if time.monotonic() > self._deadline:
-                    raise _LimitError(f"the answer took longer than {settings.timeout_s:g} s")
-                yield chunk
-
-        def close(self) -> None:
-            self._inner.close()
-
-    class Transport(http.HTTPTransport):
-        def handle_request(self, request: Any) -> Any:
-            # An unpacked answer could be a thousand times what came over the wire.
-            request.headers["Accept-Encoding"] = "identity"
-            deadline = time.monotonic() + settings.timeout_s
-            response = super().handle_request(request)
-            if response.headers.get("content-encoding", "identity") != "identity":
-                response.close()
-                raise _LimitError("the answer is packed, though none was asked for, and may be larger than allowed")
-            response.stream = Stream(response.stream, deadline)
-            return response
-
-    host = endpoint.rsplit(":", 1)[0]
-    scheme = urllib.parse.urlsplit(settings.base_url).scheme
-    proxy = None if host in _LOCAL or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
-    return Transport(proxy=proxy, limits=http.Limits(max_connections=connections, max_keepalive_connections=connections))

@@ -16,15 +16,17 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.judge import facts as fact
 from audit_lab.judge.background import BACKGROUND_QUERIES
+from audit_lab.judge.beyond import BEYOND_QUERIES
+from audit_lab.judge.detections import SIGNAL_QUERIES
 from audit_lab.judge.queries import CASE_QUERIES, Facts, Query
 from audit_lab.judge.rows import Row, claim_text, count_tokens, handles_text, is_shown, number_events
 from audit_lab.vocabulary import Pseudonyms, action_token
 
 # Changes whenever the queries or their words change: part of what identifies a verdict.
-EVIDENCE_VERSION = "2"
-QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *BACKGROUND_QUERIES)
+EVIDENCE_VERSION = "3"
+QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *SIGNAL_QUERIES, *BACKGROUND_QUERIES, *BEYOND_QUERIES)
 # Room for the last line, which says what was cut, and for a row's number and line break.
-_CUT_TOKENS, _ROW_TOKENS = 45, 4
+_CUT_TOKENS, _ROW_TOKENS = 60, 4
 
 
 def build_evidence(
@@ -120,12 +122,19 @@ def _pack(case_id: str, rows: list[Row], max_tokens: int) -> list[Row]:
     finished = _number(kept, max_tokens - _CUT_TOKENS)
     lost = Counter(row.query_id for row in shown)
     lost.subtract(row.query_id for row in finished)
-    parts = [f"{count} {query}" for query, count in sorted(lost.items()) if count > 0 and is_shown(query)]
-    if parts:
-        finished.append(Row(case_id, "cut", 999, 0, f"not shown: {', '.join(parts)} rows"))
-    if withheld:
-        finished.append(Row(case_id, "cut", 999, 0, f"not shown, as not closed: {withheld} rows"))
-    return finished
+    said = _cut_text({query: count for query, count in sorted(lost.items()) if count > 0}, withheld)
+    return [*finished, Row(case_id, "cut", 999, 0, said)] if said else finished
+
+
+def _cut_text(lost: dict[str, int], withheld: int) -> str:
+    """Return what is not shown: by query where that fits its line, else as a number."""
+    parts = [f"{count} {query}" for query, count in lost.items() if is_shown(query)]
+    named = f"{', '.join(parts)} rows" if parts else ""
+    closed = f"{withheld} rows that are not closed" if withheld else ""
+    text = "not shown: " + "; ".join(part for part in (named, closed) if part)
+    if count_tokens(text) + _ROW_TOKENS > _CUT_TOKENS:
+        text = "not shown: " + "; ".join(part for part in (f"{sum(lost.values())} rows", closed) if part)
+    return text if lost or withheld else ""
 
 
 def _number(kept: list[Row], max_tokens: int) -> list[Row]:

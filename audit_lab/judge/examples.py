@@ -21,7 +21,7 @@ from audit_lab.judge.baseline import checks_for, choose_grounds
 from audit_lab.judge.evidence import build_evidence
 from audit_lab.judge.prompt import Example, facts_text
 from audit_lab.judge.rows import number_events
-from audit_lab.judge.sentences import english
+from audit_lab.judge.sentences import english, korean
 
 # Shorter than a case's own pack: an example shows a pattern, not all facts.
 EXAMPLE_TOKENS = 350
@@ -31,6 +31,10 @@ _ACTIONS = {"malicious": "escalate", "benign": "close", "benign-but-suspicious":
 _SUMMARIES = {
     "malicious": "A person called such a case malicious.", "benign": "A person called such a case ordinary work.",
     "benign-but-suspicious": "A person called such a case unusual, but legitimate.",
+}
+_SUMMARIES_KO = {
+    "malicious": "담당자가 이러한 사례를 악성으로 판단했습니다.", "benign": "담당자가 이러한 사례를 일상적인 작업으로 판단했습니다.",
+    "benign-but-suspicious": "담당자가 이러한 사례를 이례적이지만 정당한 작업으로 판단했습니다.",
 }
 
 
@@ -46,6 +50,7 @@ class Labelled(NamedTuple):
 
 def labelled_examples(
     labels: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
+    *, lang: str = "en",
 ) -> list[Labelled]:
     """Return an example per labelled session, in the order of time; sessions labelled 'unsure' are left out.
 
@@ -53,6 +58,8 @@ def labelled_examples(
     ----------
     labels, sessions, session_events, events, signals
         Tables of those names. Where several labels speak of a session, the last counts.
+    lang
+        Language of the answers' summaries.
     """
     said = labels.filter(pl.col("verdict").is_in(list(SCORES))).drop_nulls("session_id")
     known = said.unique("session_id", keep="last", maintain_order=True)
@@ -68,7 +75,7 @@ def labelled_examples(
     packs = {str(key[0]): part for key, part in evidence.sort("case_id", "row").group_by("case_id", maintain_order=True)}
     found = []
     for case_id, item in zip(cases["case_id"], known.iter_rows(named=True), strict=True):
-        example = _example(packs[case_id], item["verdict"])
+        example = _example(packs[case_id], item["verdict"], lang)
         found.append(Labelled(item["session_id"], item["verdict"], item["end"], frozenset(item["actions"] or []), example))
     return found
 
@@ -110,15 +117,16 @@ def choose_examples(
     return chosen
 
 
-def _example(pack: pl.DataFrame, verdict: str) -> Example:
+def _example(pack: pl.DataFrame, verdict: str, lang: str) -> Example:
     numbers = number_events(pack["event_ids"].to_list())
     claims = pack.drop_nulls("claim").select("claim", "event_ids").to_dicts()
     grounds = choose_grounds(claims) if verdict == "malicious" else []
-    summary = _SUMMARIES[verdict] + (f" {english(grounds[0].claim.model_dump())}" if grounds else "")
+    summaries, sentence = (_SUMMARIES_KO, korean) if lang == "ko" else (_SUMMARIES, english)
+    summary = summaries[verdict] + (f" {sentence(grounds[0].claim.model_dump())}" if grounds else "")
     answer = {
         "score": SCORES[verdict], "summary": summary,
         "grounds": [{"claim": ground.claim.model_dump(), "event_ids": [f"e{numbers[event_id]}" for event_id in ground.event_ids[:4]]}
                     for ground in grounds],
         "checks": checks_for(grounds), "action": _ACTIONS[verdict], "abstain": None,
     }
-    return Example(facts_text(pack["text"].to_list()), json.dumps(answer))
+    return Example(facts_text(pack["text"].to_list()), json.dumps(answer, ensure_ascii=False))

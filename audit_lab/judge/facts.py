@@ -15,6 +15,8 @@ from audit_lab.predicates import COLUMNS, DENIED, SUCCEEDED, UNAUTHENTICATED, ma
 MAX_IDS = 50
 # Fewer other identities of a kind than this say nothing about what the kind usually does.
 MIN_PEERS = 3
+# Of so many identities of a namespace the owner is sought.
+MAX_OWNERS = 3
 NEEDED = tuple(sorted({*COLUMNS, "event_id", "cluster", "time", "user", "actor_kind", "source_class", "client_family", "api_group"}))
 SCOPES = ("namespaces", "secrets", "nodes", "resources")
 Frame = pl.DataFrame | pl.LazyFrame
@@ -153,22 +155,37 @@ def _others_before(did: pl.DataFrame, past: pl.DataFrame) -> pl.DataFrame:
 
 
 def earlier_writes(of_cases: pl.DataFrame, events: Frame) -> pl.DataFrame:
-    """Return how many of the earlier writes in a case's namespaces its identities had made: `case_id`, `n_own`, `n_all`.
+    """Return who made the earlier writes in a case's namespaces: whose namespaces they are.
 
     People and service accounts count, controllers and nodes do not: they carry out what others asked for.
+
+    Returns
+    -------
+    pl.DataFrame
+        `case_id`, `n_all`, `n_own` (of the case's identities), `top_n` and `top_kind` of the other identity that wrote most. Only the
+        `MAX_OWNERS` most active identities of a namespace are considered for it.
     """
     keys = ["cluster", "namespace"]
     writing = pl.col("verb").is_in(["create", "update", "patch", "delete", "deletecollection"]) & pl.col("subresource").is_null()
     by_people = pl.col("actor_kind").is_in(["human", "service_account"])
-    narrow = events.lazy().filter(writing & by_people).select(*keys, "user", "time").drop_nulls(["namespace", "user"])
+    narrow = events.lazy().filter(writing & by_people).select(*keys, "user", "actor_kind", "time").drop_nulls(["namespace", "user"])
     writes = narrow.sort("time").collect()
     starts = of_cases.group_by("case_id").agg(pl.col("time").min().alias("case_start"))
     asked = of_cases.drop_nulls("namespace").select("case_id", *keys).unique().join(starts, on="case_id")
-    people = of_cases.drop_nulls("user").select("case_id", "cluster", "user").unique().join(asked, on=["case_id", "cluster"])
+    people = of_cases.drop_nulls("user").select("case_id", "cluster", "user").unique()
     every = _counted(asked, writes, keys).group_by("case_id").agg(pl.col("n").sum().alias("n_all"))
-    own = _counted(people, writes, [*keys, "user"]).group_by("case_id").agg(pl.col("n").sum().alias("n_own"))
-    joined = every.filter(pl.col("n_all") > 0).join(own, on="case_id", how="left").sort("case_id")
-    return joined.select("case_id", pl.col("n_own").fill_null(0), "n_all")
+    own = _counted(people.join(asked, on=["case_id", "cluster"]), writes, [*keys, "user"]).group_by("case_id").agg(
+        pl.col("n").sum().alias("n_own"))
+    active = writes.group_by(*keys, "user", "actor_kind").agg(pl.len().alias("total")).sort("total", "user", descending=[True, False])
+    owners = asked.join(active.group_by(keys, maintain_order=True).head(MAX_OWNERS), on=keys).join(
+        people, on=["case_id", "cluster", "user"], how="anti")
+    top = (
+        _counted(owners, writes, [*keys, "user"]).group_by("case_id", "user", "actor_kind").agg(pl.col("n").sum())
+        .sort("case_id", "n", "user", descending=[False, True, False]).group_by("case_id", maintain_order=True).first()
+        .select("case_id", pl.col("n").alias("top_n"), pl.col("actor_kind").alias("top_kind"))
+    )
+    joined = every.filter(pl.col("n_all") > 0).join(own, on="case_id", how="left").join(top, on="case_id", how="left").sort("case_id")
+    return joined.select("case_id", pl.col("n_own").fill_null(0), "n_all", pl.col("top_n").fill_null(0), "top_kind")
 
 
 def _counted(asked: pl.DataFrame, rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:

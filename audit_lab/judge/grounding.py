@@ -193,7 +193,8 @@ def verify_verdicts(
             numbers = checker.numbers(record["case_id"], texts[record["case_id"]])
             record["summary_wrong"] = "; ".join(check_prose(record["summary"], numbers, record["raw_score"])) or None
         if record["summary_by"] == "template":
-            record["summary"] = _with_weightiest(record["summary"], record["grounds"])
+            record["summary"] = _with_weightiest(record["summary"], record["grounds"], "sentence")
+            record["summary_ko"] = _with_weightiest(record["summary_ko"], record["grounds"], "sentence_ko")
         held = [ground["holds"] for ground in record["grounds"]]
         record["grounded_share"] = sum(held) / len(held) if held else None
         needs_grounds = record["score"] is not None and record["score"] >= review_line
@@ -203,9 +204,9 @@ def verify_verdicts(
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
 
 
-def _with_weightiest(summary: str | None, grounds: list[dict[str, Any]]) -> str | None:
+def _with_weightiest(summary: str | None, grounds: list[dict[str, Any]], language: str) -> str | None:
     """Let a template's summary end with the sentence of the first ground that holds; checking twice changes nothing."""
-    sentence = next((ground["sentence"] for ground in grounds if ground["holds"]), None)
+    sentence = next((ground[language] for ground in grounds if ground["holds"]), None)
     return summary if not summary or not sentence or summary.endswith(sentence) else f"{summary} {sentence}"
 
 

@@ -80,7 +80,10 @@ class FunctionJudge:
 BASELINE = FunctionJudge(baseline.JUDGE_ID, baseline.VERSION, baseline.judge_baseline)
 
 
-def make_judge(settings: JudgeSettings, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Judge:
+def make_judge(
+    settings: JudgeSettings, folder: Path | None = None, progress: Callable[[int, int], None] | None = None, *, judge_id: str = "openai",
+    fresh: bool = False,
+) -> Judge:
     """Return the judge that a profile names.
 
     Parameters
@@ -91,6 +94,8 @@ def make_judge(settings: JudgeSettings, folder: Path | None = None, progress: Ca
         Where answers that were paid for are kept.
     progress
         Called with (cases done, cases).
+    judge_id, fresh
+        Of a judge that asks a model: its name in the tables; whether it asks although answers are kept.
 
     Raises
     ------
@@ -100,12 +105,12 @@ def make_judge(settings: JudgeSettings, folder: Path | None = None, progress: Ca
     if settings.judge == "baseline":
         return BASELINE
     if settings.judge == "replay":
-        return ReplayJudge(check_replay(settings.replay))
+        return ReplayJudge(check_replay(settings.replay), lang=settings.lang)
     if settings.cloud or settings.large or settings.role == "cloud":
-        return CascadeJudge(settings, folder, progress=progress)
+        return CascadeJudge(settings, folder, progress=progress, judge_id=judge_id, fresh=fresh)
     if settings.gguf:
-        return LocalJudge(settings, folder, progress=progress)
-    return ModelJudge(settings, folder, progress=progress)
+        return LocalJudge(settings, folder, progress=progress, judge_id=judge_id, fresh=fresh)
+    return ModelJudge(settings, folder, progress=progress, judge_id=judge_id, fresh=fresh)
 
 
 def judge_cases(
@@ -154,11 +159,13 @@ def _checked(
         return made._replace(verdicts=verdicts)
     repaired = check(again.verdicts).filter(pl.col("score").is_not_null())
     before = verdicts.select(
-        "case_id", pl.col("grounded_share").alias("share_before"), *(pl.col(name).alias(f"before_{name}") for name in BILL))
+        "case_id", pl.col("grounded_share").alias("share_before"), pl.col("usable").alias("usable_before"),
+        pl.col("score").is_null().alias("unread_before"), *(pl.col(name).alias(f"before_{name}") for name in BILL))
     # Both attempts are on the bill, whichever is kept.
     billed = repaired.join(before, on="case_id", maintain_order="left").with_columns(
         *(pl.col(name) + pl.col(f"before_{name}") for name in BILL))
-    better = billed.filter(pl.col("grounded_share").fill_null(1.0) > pl.col("share_before")).select(verdicts.columns)
+    firmer = (pl.col("grounded_share").fill_null(1.0) > pl.col("share_before")).fill_null(False)
+    better = billed.filter(pl.col("unread_before") | (pl.col("usable") & ~pl.col("usable_before")) | firmer).select(verdicts.columns)
     spent = billed.join(better, on="case_id", how="anti").select("case_id", *(pl.col(name).alias(f"after_{name}") for name in BILL))
     kept = verdicts.join(better.select("case_id"), on="case_id", how="anti").join(spent, on="case_id", how="left").with_columns(
         *(pl.coalesce(f"after_{name}", name).alias(name) for name in BILL)).select(verdicts.columns)

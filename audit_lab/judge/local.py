@@ -19,6 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from audit_lab.errors import JudgeError, MissingExtraError
+from audit_lab.judge.budget import Budget
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.prompt import Examples
 from audit_lab.judge.verdicts import JudgeTables
@@ -123,7 +124,7 @@ class LocalJudge:
 
     def __init__(
         self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None, judge_id: str = "openai", fresh: bool = False,
     ) -> None:
         path = Path(settings.gguf)
         check_model_file(path)
@@ -132,7 +133,8 @@ class LocalJudge:
             "base_url": "http://127.0.0.1:1/v1", "model": model_name(path), "role": "onprem", "cloud": None, "large": None})
         self._path = path
         self._server: LocalServer | None = None
-        self._judge = ModelJudge(self._settings, folder, examples=examples, progress=progress, ready=self._serve)
+        self._judge = ModelJudge(
+            self._settings, folder, examples=examples, progress=progress, ready=self._serve, judge_id=judge_id, fresh=fresh)
         self.judge_id = self._judge.judge_id
         self.settings = self._settings
 
@@ -141,9 +143,27 @@ class LocalJudge:
         """Digest of prompt, model file and parameters."""
         return self._judge.judge_version
 
+    @property
+    def template_name(self) -> str:
+        """Name of the prompt file."""
+        return self._judge.template_name
+
+    @property
+    def notes(self) -> list[str]:
+        """What it has to say about itself."""
+        return self._judge.notes
+
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that stand before the question."""
         self._judge.show(examples)
+
+    def new_budget(self) -> Budget:
+        """Return the budget of a run from now on."""
+        return self._judge.new_budget()
+
+    def share_budget(self, budget: Budget) -> None:
+        """Spend from a budget that others spend from as well."""
+        self._judge.share_budget(budget)
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return a verdict per candidate, grounds unchecked; the server is started when the first question must be asked."""

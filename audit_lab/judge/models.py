@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audit_lab.errors import JudgeError
-from audit_lab.hashing import short_id, text_digest
+from audit_lab.hashing import text_digest
+from audit_lab.judge.account import BILL_UNKNOWN, Account
 from audit_lab.judge.budget import Budget, find_price
-from audit_lab.judge.cache import CALLS, AnswerCache, LineFile, answer_key
-from audit_lab.judge.client import CallError, ChatClient, Reply
+from audit_lab.judge.cache import AnswerCache, answer_key
+from audit_lab.judge.client import CallError, ChatClient
 from audit_lab.judge.evidence import EVIDENCE_VERSION
-from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, load_template, repair_prompt
+from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, failures, load_template, repair_prompt
 from audit_lab.judge.schema import Answer, AnswerError, parse_answer
 from audit_lab.judge.turns import Turns
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
@@ -58,23 +59,33 @@ class ModelJudge:
         Name in table verdicts.
     ready
         Called before the first question that no kept answer serves: starts what must run.
+    fresh
+        Ask although an answer is kept, and keep none; calls are accounted for all the same.
     """
 
     def __init__(
         self, settings: JudgeSettings, folder: Path | None = None, *, examples: Examples = (),
         progress: Callable[[int, int], None] | None = None, judge_id: str = JUDGE_ID, ready: Callable[[], None] | None = None,
+        fresh: bool = False,
     ) -> None:
         self.settings, self.judge_id = settings, judge_id
-        self.template = load_template()
+        self.template = load_template(lang=settings.lang)
         self.price = find_price(settings)
         self._client = ChatClient(settings, settings.concurrency)
-        self._cache = AnswerCache(folder)
-        self._calls = LineFile(folder / CALLS if folder else None)
+        self._cache = AnswerCache(None if fresh else folder)
+        self.account = Account(folder, judge_id, settings.role)
+        self.budget: Budget | None = None
+        self.shared_budget: Budget | None = None
         self._progress, self._ready = progress, ready
         self.notes: list[str] = []
         if self.price.too_old(datetime.now(UTC).date()):
             self.notes.append(f"prices are those of {self.price.as_of}: give a newer table with judge.prices")
         self.show(examples)
+
+    @property
+    def template_name(self) -> str:
+        """Name of the prompt file."""
+        return self.template.name
 
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that are shown before the question; they are part of the judge's version."""
@@ -94,10 +105,19 @@ class ModelJudge:
             When not one case could be judged because of the endpoint; its `tables` hold the verdict and egress rows all the same.
         """
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
+        self.budget = None
         return self._judge(prompts, dict(candidates.select("case_id", "floor").iter_rows()))
 
+    def new_budget(self) -> Budget:
+        """Return the budget of a run from now on, less what was spent today already."""
+        return Budget.of(self.settings, self.account.calls(), datetime.now(UTC).date(), self.judge_id)
+
+    def share_budget(self, budget: Budget) -> None:
+        """Spend from a budget that other endpoints of the same judge spend from as well."""
+        self.shared_budget = budget
+
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
-        """Ask once more where grounds do not hold, telling which and why; None where there is nothing to repair.
+        """Ask once more where an answer is no verdict or grounds do not hold, telling why; None where there is nothing to repair.
 
         Parameters
         ----------
@@ -110,11 +130,12 @@ class ModelJudge:
             return None
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
         again: dict[str, Prompt] = {}
-        for item in verdicts.filter(pl.col("score").is_not_null() & (pl.col("grounded_share") < 1)).iter_rows(named=True):
+        for item in verdicts.iter_rows(named=True):
             prompt = prompts[item["case_id"]]
-            held = self._cache.get(self._key(prompt))
-            if held is not None and "text" in held:
-                again[item["case_id"]] = repair_prompt(prompt, held["text"], item["grounds"], self.template)
+            held = self._cache.get(self._key(prompt)) or {}
+            wrong = failures(item) if "text" in held and not held.get("refused") else []
+            if wrong:
+                again[item["case_id"]] = repair_prompt(prompt, held["text"], wrong, self.template)
         if not again:
             return None
         floors = dict(candidates.select("case_id", "floor").iter_rows())
@@ -145,10 +166,11 @@ class ModelJudge:
         # Cases whose facts read the same are one question, asked once.
         distinct = {prompt.sha256: prompt for prompt in prompts.values()}
         questions = [(prompt, repeat) for prompt in distinct.values() for repeat in range(self.settings.repeats)]
-        budget = Budget.of(self.settings, self._calls.read(), datetime.now(UTC).date())
+        # Question and repair are one run: they share one budget, and so do the endpoints of a cascade.
+        self.budget = self.shared_budget or self.budget or self.new_budget()
         if self._ready and any(self._cache.get(self._key(*question)) is None for question in questions):
             self._ready()
-        turns = Turns(budget, len(questions), self.settings.calls_per_minute, self._progress)
+        turns = Turns(self.budget, len(questions), self.settings.calls_per_minute, self._progress)
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             try:
                 found = list(pool.map(lambda question: self._answer(question[0], question[1], turns), questions))
@@ -180,19 +202,21 @@ class ModelJudge:
 
     def _buy(self, prompt: Prompt, repeat: int, turns: Turns) -> Answered:
         attempts = tries = 0
-        most = prompt.tokens + self.settings.max_output_tokens
-        most_usd = self.price.of(prompt.tokens, self.settings.max_output_tokens)
         while True:
-            refusal = turns.stopped or turns.budget.reserve(most, most_usd)
+            most = prompt.tokens + self._client.overhead() + self.settings.max_output_tokens
+            held = (most, self.price.of(most - self.settings.max_output_tokens, self.settings.max_output_tokens))
+            refusal = turns.stopped or turns.budget.reserve(*held)
             if refusal:
                 return Answered({"failure": refusal}, attempts, False)
             turns.wait()
             attempts += 1
+            call = self.account.opened(self._client, prompt, turns.number(), held)
             try:
                 reply = self._client.ask(prompt.messages)
             except CallError as error:
-                turns.budget.settle(-most, -(most_usd or 0.0))
-                self._record_call(prompt, turns, error.name, None)
+                if error.name not in BILL_UNKNOWN:
+                    turns.budget.settle(-most, -(held[1] or 0.0))
+                turns.record(self.account.closed(call, error.name, None, None, held))
                 if error.name == "bad_request" and self._client.adapt():
                     continue
                 tries += error.name != "adapted"
@@ -203,28 +227,16 @@ class ModelJudge:
                 turns.failed(error)
                 return Answered({"failure": f"{error} after {attempts} calls" if attempts > 1 else str(error)}, attempts, False)
             cost = self.price.of(reply.tokens_in, reply.tokens_out)
-            turns.budget.settle(reply.tokens_in + reply.tokens_out - most, (cost or 0.0) - (most_usd or 0.0))
+            turns.budget.settle(reply.tokens_in + reply.tokens_out - most, (cost or 0.0) - (held[1] or 0.0))
             turns.succeeded()
             record = {
                 "text": reply.text, "model": reply.model, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out,
                 "latency_ms": reply.latency_ms, "refused": reply.refused, "prompt_sha256": prompt.sha256,
             }
-            # First the answer, then the account of it: a crash between the two may lose a line, never an answer.
+            # First the answer, then the account of it: a crash between the two leaves the line that says it was sent.
             self._cache.put(self._key(prompt, repeat), record)
-            self._record_call(prompt, turns, "ok", reply)
+            turns.record(self.account.closed(call, "ok", reply, cost, held))
             return Answered(record, attempts, False)
-
-    def _record_call(self, prompt: Prompt, turns: Turns, outcome: str, reply: Reply | None) -> None:
-        at = datetime.now(UTC)
-        row = {
-            "egress_id": short_id("g", at.isoformat(), self._client.endpoint, prompt.sha256, outcome, len(turns.egress)), "at": at,
-            "endpoint": self._client.endpoint, "judge_id": self.judge_id, "prompt_sha256": prompt.sha256,
-            "bytes_sent": self._client.size(prompt.messages), "tokens_in": reply.tokens_in if reply else None, "outcome": outcome,
-            "case_id": prompt.case_id, "role": self.settings.role, "tokens_out": reply.tokens_out if reply else None,
-            "cost_usd": self.price.of(reply.tokens_in, reply.tokens_out) if reply else None,
-        }
-        self._calls.append({**row, "at": at.isoformat()})
-        turns.record(row)
 
     # ---- verdicts ------------------------------------------------------------------------------------------
 

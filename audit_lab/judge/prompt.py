@@ -19,9 +19,10 @@ import polars as pl
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
 from audit_lab.judge.rows import claim_text, count_tokens, number_events
-from audit_lab.judge.schema import answer_schema
+from audit_lab.judge.schema import NO_VERDICT, answer_schema
 
-PROMPT = "verdict-1"
+PROMPT = "verdict-2"
+LANGUAGES = {"en": "English", "ko": "Korean"}
 _SECTIONS = ("system", "user", "example", "repair")
 
 
@@ -56,8 +57,8 @@ class Prompt:
     handles: dict[str, str] = field(default_factory=dict)
 
 
-def load_template(name: str = PROMPT) -> Template:
-    """Return a built-in prompt file by name.
+def load_template(name: str = PROMPT, lang: str = "en") -> Template:
+    """Return a built-in prompt file by name; `lang` (en or ko) is the language that it asks a summary in.
 
     Raises
     ------
@@ -65,13 +66,13 @@ def load_template(name: str = PROMPT) -> Template:
         When there is no such file, or it lacks a section.
 
     >>> load_template().name
-    'verdict-1'
+    'verdict-2'
     """
     folder = resources.files("audit_lab.judge") / "prompts"
     known = sorted(item.name.removesuffix(".md") for item in folder.iterdir() if item.name.endswith(".md"))
     if name not in known:
         raise InputError(f"no prompt '{name}'", f"one of: {', '.join(known)}")
-    text = (folder / f"{name}.md").read_text(encoding="utf-8")
+    text = (folder / f"{name}.md").read_text(encoding="utf-8").replace("{language}", LANGUAGES[lang])
     parts = re.split(r"^# (\w+)\n", text, flags=re.MULTILINE)
     sections = {title: body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
     missing = [section for section in _SECTIONS if section not in sections]
@@ -128,20 +129,31 @@ def facts_text(texts: Sequence[str]) -> str:
     return "\n".join(f"{number} {text}" for number, text in enumerate(texts, start=1)) or "(no facts)"
 
 
-def repair_prompt(prompt: Prompt, answer: str, grounds: Sequence[dict[str, Any]], template: Template) -> Prompt:
-    """Return the one repair attempt: the answer so far, which of its grounds do not hold, and why, in our words.
+def failures(verdict: Mapping[str, Any]) -> list[str]:
+    """Return what makes a checked verdict unusable, one line each, in our words; empty where it can be used or the judge abstained."""
+    grounds = [
+        f"ground {number} {claim_text(ground['claim'])}: {ground['wrong']}"
+        for number, ground in enumerate(verdict["grounds"], start=1) if ground["wrong"]
+    ]
+    if verdict["score"] is None:
+        # A model that abstains in its own words is not argued with, and its words are not sent back as ours.
+        unread = verdict["summary_by"] is None and str(verdict["abstain"]).startswith(NO_VERDICT)
+        return [verdict["abstain"]] if unread else []
+    return grounds or ([] if verdict["usable"] else ["it gives no ground for a score that asks for a person"])
+
+
+def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: Template) -> Prompt:
+    """Return the one repair attempt: the answer so far, and what is wrong with it, in our words.
 
     Parameters
     ----------
     prompt, answer
         What was asked, and the model's text.
-    grounds
-        Its grounds as `verify_verdicts` left them.
+    wrong
+        What `failures` found.
     """
-    failed = [(number, ground) for number, ground in enumerate(grounds, start=1) if ground["wrong"]]
-    wrong = "\n".join(f"- ground {number} {claim_text(ground['claim'])}: {ground['wrong']}" for number, ground in failed)
-    messages = [*prompt.messages, {"role": "assistant", "content": answer},
-                {"role": "user", "content": template.sections["repair"].replace("{wrong}", wrong)}]
+    said = template.sections["repair"].replace("{wrong}", "\n".join(f"- {line}" for line in wrong))
+    messages = [*prompt.messages, {"role": "assistant", "content": answer}, {"role": "user", "content": said}]
     tokens = prompt.tokens + sum(count_tokens(message["content"]) + 4 for message in messages[-2:])
     return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles)
 
@@ -156,8 +168,8 @@ def as_request(prompt: Prompt) -> dict[str, Any]:
     return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
 
 
-def render_prompt(evidence: pl.DataFrame, examples: Examples = ()) -> str:
-    """Return exactly what a model would be shown of one case: every message of its prompt, each under its role.
+def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str = "en", bounded: bool = False) -> str:
+    """Return exactly what a model would be shown of one case: every message under its role, and the schema of its answer.
 
     Parameters
     ----------
@@ -165,7 +177,10 @@ def render_prompt(evidence: pl.DataFrame, examples: Examples = ()) -> str:
         Rows of table evidence of one case.
     examples
         What `examples_for` chose, where there are labels.
+    lang, bounded
+        Language of the summary; whether the schema is the one for a model file on this machine.
     """
     case_ids = evidence["case_id"].unique(maintain_order=True).to_list()[:1]
-    prompts = build_prompts(case_ids, evidence, load_template(), examples)
-    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages)
+    prompts = build_prompts(case_ids, evidence, load_template(lang=lang), examples)
+    shown = [f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages]
+    return "\n\n".join([*shown, f"[schema]\n{json.dumps(answer_schema(bounded))}"])

@@ -24,7 +24,7 @@ scaled audit memory everybody built-in extended cloud lack belongs azure arc
 # What evidence says besides the vocabulary's words: predicate names, and the words of their phrases.
 EXTRA_WORDS = frozenset(
     {*PREDICATES, *KINDS, "innocence", "rows", "nearest", "ten", "tried", "shares", "apart", "among", "labelled"}
-    | {"notable", "denials", "linked", "facts"}
+    | {"notable", "denials", "linked", "facts", "p", "refusal", "nobody", "same_source", "benign-but-suspicious", "certificate", "severity"}
     | {form for word in _TITLES.split() for form in (word, word.capitalize())}
     | {word.strip(".,:;'()") for predicate in PREDICATES.values() for word in (predicate.does + " " + predicate.did).split()}
 )

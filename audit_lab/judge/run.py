@@ -30,7 +30,7 @@ def run_judge(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
     judge: Any = BASELINE, settings: JudgeSettings | None = None, *, links: pl.DataFrame | None = None,
     stories: pl.DataFrame | None = None, labels: pl.DataFrame | None = None, review_line: float = 0.5,
-    queries: tuple[Query, ...] = QUERIES,
+    queries: tuple[Query, ...] = QUERIES, evidence: pl.DataFrame | None = None,
 ) -> CaseFiles:
     """Judge all candidates: what pipeline and notebooks call.
 
@@ -48,6 +48,8 @@ def run_judge(
         Score from which a verdict needs grounds.
     queries
         Evidence queries; the built-in ones when not given.
+    evidence
+        Evidence of these candidates, where it was made already.
 
     Raises
     ------
@@ -55,9 +57,10 @@ def run_judge(
         When not one case could be judged because of the judge's endpoint.
     """
     chosen = settings or JudgeSettings()
-    evidence = build_evidence(
-        candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
-        windows=chosen.change_windows, queries=queries)
+    if evidence is None:
+        evidence = build_evidence(
+            candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
+            windows=chosen.change_windows, queries=queries)
     if hasattr(judge, "show"):
         judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories))
     if hasattr(judge, "route"):
@@ -83,5 +86,5 @@ def examples_for(
     """
     if labels is None or labels.is_empty() or not settings.examples:
         return ()
-    pool = labelled_examples(labels, sessions, session_events, events, signals)
+    pool = labelled_examples(labels, sessions, session_events, events, signals, lang=settings.lang)
     return choose_examples(candidates, sessions, pool, settings.examples, stories)

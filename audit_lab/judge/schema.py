@@ -20,6 +20,8 @@ from audit_lab.predicates import PREDICATES
 from audit_lab.vocabulary import ACTIONS
 
 N_GROUNDS = 3
+# How the reason begins when an answer cannot be read as a verdict: such an answer may be repaired once.
+NO_VERDICT = "answer "
 MAX_SUMMARY = 600
 MAX_CITED = 20
 SCOPES = ("actor", "peers", "namespaces", "secrets", "nodes", "resources")

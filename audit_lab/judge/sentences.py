@@ -86,3 +86,18 @@ def _korean_did(name: str | None, failed: bool) -> str:
 
 def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def baseline_summary(n_rules: int, n_others: int, score: float, floor: float | None) -> tuple[str, str]:
+    """Return what a verdict without a model says first, in English and Korean; `floor` is that of its rules where it raised the score.
+
+    >>> baseline_summary(2, 1, 0.4, 0.7)[0]
+    "No language model was asked: 2 rule hits and 1 other signal give 0.40; a rule's floor of 0.70 stands."
+    """
+    rules, others = (f"{count} {what}{'' if count == 1 else 's'}" for count, what in ((n_rules, "rule hit"), (n_others, "other signal")))
+    raised = f"; a rule's floor of {floor:.2f} stands" if floor is not None else ""
+    raised_ko = f" 규칙의 하한 {floor:.2f}이 적용됩니다." if floor is not None else ""
+    return (
+        f"No language model was asked: {rules} and {others} give {score:.2f}{raised}.",
+        f"언어 모델에 묻지 않았습니다: 규칙 적중 {n_rules}건과 그 밖의 신호 {n_others}건으로 점수는 {score:.2f}입니다.{raised_ko}",
+    )

@@ -25,7 +25,7 @@ class Turns:
         self.last_failure: CallError | None = None
         self._interval_s = 60.0 / calls_per_minute if calls_per_minute else 0.0
         self._progress = progress
-        self._in_a_row = 0
+        self._in_a_row = self._calls = 0
         self._not_before = 0.0
         self._lock = threading.Lock()
 
@@ -64,6 +64,12 @@ class Turns:
             self._in_a_row += 1
             if error.fatal or (error.again and self._in_a_row >= GIVE_UP_AFTER):
                 self.stopped = f"not tried: {error}"
+
+    def number(self) -> int:
+        """Return a number that no other call of this run has."""
+        with self._lock:
+            self._calls += 1
+            return self._calls
 
     def record(self, row: dict[str, Any]) -> None:
         """Keep the egress row of a call."""

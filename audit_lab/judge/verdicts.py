@@ -35,8 +35,8 @@ def verdict_row(
         "case_id": case_id, "judge_id": judge_id, "judge_version": judge_version, "model": None, "prompt_sha256": prompt_sha256,
         "score": None if raw is None else max(raw, floor or 0.0), "raw_score": raw, "spread": None,
         "usable": raw is not None,
-        "summary": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None, "omitted": None,
-        "checks": [], "action": None,
+        "summary": None, "summary_ko": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None,
+        "omitted": None, "checks": [], "action": None,
         "abstain": None, "attempts": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": None, "latency_ms": None, "cached": False,
     }
     if answer is not None:
@@ -46,7 +46,8 @@ def verdict_row(
                 "claim": ground.claim.model_dump(), "event_ids": ground.event_ids, "holds": None, "wrong": None, "sentence": None,
                 "sentence_ko": None, "relevance": None, "note": None,
             } for ground in answer.grounds],
-            abstain=answer.abstain if not said else None,
+            # Who speaks must be seen: everything else in this column is ours.
+            abstain=None if said else f"the model abstained: {answer.abstain}" if summary_by == "model" else answer.abstain,
         )
     return {**row, **more}
 

@@ -334,7 +334,8 @@ def test_a_line_that_a_crash_cut_is_passed_over_and_the_next_is_whole(many, tmp_
         assert again.verdicts["score"].null_count() == 0
         ask(tale, pack, endpoint.url, tmp_path, concurrency=1)
         assert endpoint.requests == 7
-    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 7
+    # Two lines a call: that it left, and what became of it.
+    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 14
 
 
 def test_cases_that_read_the_same_are_one_question(tmp_path):
@@ -361,19 +362,19 @@ def test_a_changed_prompt_model_or_parameter_is_another_question(case, pack, tmp
 def test_the_budget_of_tokens_is_hard(many):
     tale, pack = many
     with serving(answering()) as endpoint:
-        made = ask(tale, pack, endpoint.url, max_tokens=4000, concurrency=1)
+        made = ask(tale, pack, endpoint.url, max_tokens=8000, concurrency=1)
     spent = made.egress["tokens_in"].sum() + made.egress["tokens_out"].sum()
-    assert 0 < spent <= 4000
-    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 4000 tokens a run is used up"]
+    assert 0 < spent <= 8000
+    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 8000 tokens a run is used up"]
 
 
 def test_the_budget_of_money_is_hard_and_calls_are_priced(many):
     tale, pack = many
     with serving(answering()) as endpoint:
-        made = ask(tale, pack, endpoint.url, max_usd=0.02, usd_per_million_in=5.0, usd_per_million_out=10.0, concurrency=1)
+        made = ask(tale, pack, endpoint.url, max_usd=0.036, usd_per_million_in=5.0, usd_per_million_out=10.0, concurrency=1)
     assert made.verdicts["cost_usd"].drop_nulls().to_list() == [pytest.approx((700 * 5 + 60 * 10) / 1e6)] * made.egress.height
     assert 0 < made.egress.height < 6
-    assert made.egress["cost_usd"].sum() <= 0.02
+    assert made.egress["cost_usd"].sum() <= 0.036
 
 
 @pytest.mark.parametrize(("url", "model", "what"), [
