@@ -168,10 +168,10 @@ def _group(action: str) -> str:
 
 
 def _action_priority(item: dict[str, Any], place: int) -> int:
-    surprising = item["w"] >= 2 or item["outcome"] in ("denied", "unauthenticated")
+    surprising = item["w"] >= 2 or item["outcome"] in ("denied", "unauthenticated") or action_weight(item["action"]) > _TELLING
     dull = _group(item["action"]) in ("leases", "events", "metrics", "discovery", "access_checks") and item["w"] == 0
     # Within a class earlier actions are kept longer: the beginning tells where a case comes from.
-    return (100 if item["w"] >= 3 else 150 if surprising else 600 if dull else 170 if place <= _FIRST else 300) + min(place, 99)
+    return (100 if item["w"] >= 3 else 150 if surprising else 600 if dull else 220 if place <= _FIRST else 300) + min(place, 99)
 
 
 def notable(facts: Facts) -> list[Row]:

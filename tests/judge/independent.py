@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,8 @@ class Sample:
         self.signals = run_rules(load_rules(lab.profile.signals.rules), self.events, self.members)
         self.cases = self._cases()
         self._packs: dict[tuple[str, ...], pl.DataFrame] = {}
+        # Events that the set cites as shown and that today's packs do not show: the set was written from packs of its day.
+        self.added: dict[str, list[str]] = defaultdict(list)
         times = self.events.select("event_id", "time", (DENIED | UNAUTHENTICATED).alias("refused"))
         self.matched = match_predicates(self.events).join(times, on="event_id").join(self.members, on="event_id").sort("time", "event_id")
 
@@ -96,7 +99,26 @@ class Sample:
         return self._packs[windows]
 
     def _shown(self, case: str) -> list[str]:
-        return self.pack().filter(pl.col("case_id") == case)["event_ids"].explode().drop_nulls().unique().to_list()
+        return self.pack().filter(pl.col("case_id") == case)["event_ids"].explode().drop_nulls().unique().to_list() + self.added[case]
+
+    def _also_show(self, case: str, rows: pl.DataFrame, lent: bool) -> pl.DataFrame:
+        """Return events of a case (or lent to it by a link) that its pack does not show, and show them from now on."""
+        if lent:
+            sides = [("from_session", "to_event_ids"), ("to_session", "from_event_ids")]
+            ids = [event_id for own, column in sides for listed in self.links.filter(pl.col(own).is_in(self.cases[case]))[column] for event_id in listed]
+            found = rows.filter(pl.col("event_id").is_in(ids) & ~pl.col("session_id").is_in(self.cases[case]))
+        else:
+            found = rows.filter(pl.col("session_id").is_in(self.cases[case]))
+        self.added[case] += found["event_id"].to_list()
+        return found
+
+    def shown_pack(self, windows: tuple[str, ...], case: str) -> pl.DataFrame:
+        """Return the pack of one case, with a last row of what the set cites beyond it."""
+        pack = self.pack(windows).filter(pl.col("case_id") == case)
+        if not self.added[case]:
+            return pack
+        more = {"case_id": case, "row": pack.height + 1, "query_id": "added", "text": "other events", "event_ids": self.added[case], "claim": None}
+        return pl.concat([pack, pl.DataFrame([more], schema=pack.schema)])
 
     def resolve(self, case: str, cited: str) -> list[str]:
         """Return the event ids that a citation of the set means; see `independent_set.py`."""
@@ -110,9 +132,12 @@ class Sample:
             of = part["other"] or case
             rows = self.matched.filter(pl.col("predicate") == part["name"])
             own, shown = pl.col("session_id").is_in(self.cases[of]), pl.col("event_id").is_in(self._shown(of))
-            rows = rows.filter({"hidden ": own & ~shown, "lent ": ~own & shown, None: own & shown}[part["how"]])
             if part["outcome"]:
                 rows = rows.filter(pl.col("refused") == (part["outcome"] == "denied"))
+            every = rows
+            rows = every.filter({"hidden ": own & ~shown, "lent ": ~own & shown, None: own & shown}[part["how"]])
+            if rows.is_empty() and part["how"] != "hidden ":
+                rows = self._also_show(of, every, part["how"] == "lent ")
             start, stop = (int(part[side]) if part[side] else None for side in "ab")
             ids = rows["event_id"].to_list()[start:stop]
             assert ids, f"{case}: nothing in the sample is '{word}'"
@@ -158,7 +183,7 @@ def measure(sample: Sample, said: ModuleType = independent_set) -> list[Outcome]
     # The cases of the set stay among the candidates: ordinary sessions are those in no case.
     candidates = sample.candidates([*((case, case) for case in sample.cases), *((case_id, item.case) for case_id, item in names.items())])
     packs = {(item.windows, item.case) for item in every}
-    copied = {key: sample.pack(key[0]).filter(pl.col("case_id") == key[1]) for key in packs}
+    copied = {key: sample.shown_pack(*key) for key in packs}
     evidence = pl.concat(copied[item.windows, item.case].with_columns(pl.lit(case_id).alias("case_id")) for case_id, item in names.items())
     verdicts = pl.DataFrame([_verdict(case_id, item, said) for case_id, item in names.items()], schema=tables.TABLES["verdicts"].schema)
     checked = verify_verdicts(verdicts, evidence, sample.events, sample.members, candidates)
