@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.cli_options import ProfileOption
 from audit_lab.cli_show import bars
-from audit_lab.lab import Lab
-from audit_lab.printing import err, out, to_json
+from audit_lab.printing import err, to_json
 from audit_lab.profile import load_profile
 
 _LAB, _PROFILE = Path("lab"), None
