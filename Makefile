@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 $(TESTABLE): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embed,kafka,llm,local,notebook,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embed,kafka,llm,local,mlflow,notebook,dev]'
 	@touch $(TESTABLE)
 
 demo: $(READY)  ## install, run the whole flow on the sample, write reports/audit-lab-sample.html

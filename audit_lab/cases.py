@@ -161,7 +161,7 @@ def export_questions(store: Store, profile: Profile, path: Path, *, batch_model:
         candidates = candidates.join(routes.filter(pl.col("role") == "cloud"), on="case_id", how="semi", maintain_order="left")
     return export_prompts(
         candidates, store.read("evidence"), path, examples=case_examples(store, profile), batch_model=batch_model,
-        max_output_tokens=settings.max_output_tokens, lang=settings.lang)
+        max_output_tokens=settings.max_output_tokens, lang=settings.lang, template=settings.prompt)
 
 
 def case_prompt(store: Store, profile: Profile, case: str) -> str:
@@ -176,7 +176,8 @@ def case_prompt(store: Store, profile: Profile, case: str) -> str:
     if found["case"] is None:
         raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
     settings = profile.judge
-    return render_prompt(found["evidence"], case_examples(store, profile), lang=settings.lang, bounded=bool(settings.gguf))
+    return render_prompt(
+        found["evidence"], case_examples(store, profile), lang=settings.lang, bounded=bool(settings.gguf), template=settings.prompt)
 
 
 def case_examples(store: Store, profile: Profile) -> Any:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from audit_lab.cli_figures import print_calibration, print_evaluation, print_ladder, print_promise
+from audit_lab.cli_figures import print_calibration, print_evaluation, print_ladder, print_promise, print_runs
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import bars, emit, print_summary
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
-from audit_lab.printing import out, print_frame, to_json
+from audit_lab.printing import out, to_json
 
 _LAB, _PROFILE = Path("lab"), None
 
@@ -131,7 +131,7 @@ def experiment(
     if as_json:
         emit(found, as_json)
     else:
-        print_frame(found.drop("run_id"))
+        print_runs(found)
 
 
 EVALUATION_WORDS = (evaluate, calibrate, experiment)

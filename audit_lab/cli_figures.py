@@ -142,6 +142,20 @@ def print_ladder(rungs: pl.DataFrame) -> None:
         ])
 
 
+def print_runs(runs: pl.DataFrame) -> None:
+    """Print the runs of a grid side by side, each figure with its interval in one column."""
+    figures = [name for name in runs.columns if f"{name}_low" in runs.columns]
+    settings = [name for name in runs.columns if name != "run_id" and not any(name.startswith(figure) for figure in figures)]
+
+    def said(row: dict[str, Any], name: str) -> str:
+        value, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+        return "–" if value is None else f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
+
+    rows = [(*(str(row[name]) for name in settings), *(said(row, name) for name in figures)) for row in runs.iter_rows(named=True)]
+    _table((*settings, *figures), rows)
+    out.print("all figures: audit-lab sql 'SELECT * FROM experiments JOIN metrics USING (evaluation_id)'", soft_wrap=True)
+
+
 def print_promise(work: Lab, promise: Promise, before: datetime | None, as_json: bool) -> None:
     """Print a promise, what it costs on the data at hand, what later data say of it, and the lines that would put it in force."""
     proposal = threshold_proposal(promise, work.profile) if promise.threshold is not None else None

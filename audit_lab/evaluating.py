@@ -133,7 +133,7 @@ def split_name(since: datetime | None, until: datetime | None) -> str:
 def versions(store: Store, profile: Profile) -> dict[str, str]:
     """Return the versions behind an evaluation, as columns of table `metrics` name them (the judges' are in `verdicts`)."""
     judges = set(store.scan("verdicts").select("judge_id").unique().collect()["judge_id"])
-    template = load_template() if judges - {"baseline"} else None
+    template = load_template(profile.judge.prompt, profile.judge.lang) if judges - {"baseline"} else None
     return {
         "code": f"{__version__} {code_digest()[:16]}", "rules": rules_digest(profile.signals)[:16], "profile": profile.digest[:16],
         "prompt": f"{template.name} {template.digest[:16]}" if template else "none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,8 +282,13 @@ class Lab:
             self.store.replace("drift", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
         return found
 
-    def experiment(self, grid: str | Path, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
-        """Run a grid of settings (TOML) and return the runs side by side; `lab.experiments` keeps them."""
+    def experiment(self, grid: str | Path | Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
+        """Run a grid of settings (a TOML file, or a dict of setting to values) and return the runs side by side.
+
+        `lab.experiments` and `lab.metrics` keep them; only what a run changes is computed again.
+
+        >>> lab.experiment({"signals.repeat": [0.4, 0.6], "evaluate.threshold": [0.4, 0.5]})   # doctest: +SKIP
+        """
         from audit_lab.experiments import run_grid  # noqa: PLC0415
 
         return run_grid(self.store, self.profile, grid, datetime.now(UTC).date(), progress)

@@ -270,7 +270,7 @@ def answers_folder(store: Store) -> Path:
 _JUDGED = ("evidence", "verdicts", "shadow_verdicts", "egress")
 PIPELINE: tuple[Stage, ...] = (
     Stage("sessions", ("events",), ("sessions", "session_events", "links", "stories"), ("sessions",), _sessions),
-    Stage("signals", ("events", "sessions"), ("signals", "embeddings", "exceptions"), ("signals",), _signals),
+    Stage("signals", ("events", "sessions"), ("signals", "embeddings", "exceptions"), ("signals-finding",), _signals),
     Stage("candidates", ("sessions", "stories", "signals"), ("candidates", "scores"), ("signals",), _candidates),
     Stage("verdicts", ("events", "sessions", "links", "signals", "candidates"), _JUDGED, ("judge",), _verdicts),
 )
@@ -290,6 +290,7 @@ def _fingerprint(run: Run, stage: Stage) -> str:
         extra.append(str(case_limits(run.profile)[0]))
     if stage.name == "verdicts":
         extra.append(str(run.profile.evaluate.threshold))
+        extra.append(_files_digest(Path(run.profile.judge.prompt)) if run.profile.judge.prompt.endswith(".md") else "")
         # Labels become examples for models only; the baseline does not look at them.
         extra.append(run.store.digest("labels") if run.judge is not None or _asks_a_model(run.profile) else "")
         extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}" if run.judge is not None else "")

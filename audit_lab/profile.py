@@ -60,7 +60,17 @@ class SignalSettings(_Section):
         None, ge=0, description="US dollars that a day's cases may cost; null = judge.max_usd_per_day where a model is asked"
     )
     exploration_share: float = Field(0.1, ge=0, le=0.5, description="share of the budget drawn at random from the rest")
+    usual_access: float = Field(
+        0.5, ge=0, le=1, description="share of a session's score that stands when nothing about its access is new: grave deeds end at 0.5"
+    )
+    repeat: float = Field(
+        0.6, ge=0, le=1, description="each further signal of a session counts this much of the one before: several describe one deed"
+    )
     seed: int = Field(7, description="seed of everything drawn at random")
+
+
+# Settings of section signals that only fusion and the choice of cases read: a change of them finds no signal anew.
+CHOICE_SETTINGS = frozenset({"budget_cases", "budget_tokens", "budget_usd", "exploration_share", "usual_access", "repeat"})
 
 
 # A change window: days, and a time of day in UTC that may run past midnight.
@@ -127,6 +137,7 @@ class JudgeSettings(_Section):
         default_factory=list, description="when changes are expected, UTC, e.g. 'mon-fri 08:00-18:00': said in a case's evidence"
     )
     repeats: int = Field(1, ge=1, le=9, description="times each question is asked; the middle score counts, the spread is kept")
+    prompt: str = Field("", description="prompt: a built-in one by name, or the path of your own .md file; empty = the newest built-in")
     repair: bool = Field(True, description="ask once more where grounds do not hold")
     examples: int = Field(4, ge=0, le=12, description="labelled cases of earlier time shown before the question, where there are any")
     max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit")
@@ -244,8 +255,10 @@ class Profile(_Section):
         return text_digest(self.model_dump_json())
 
     def section_digest(self, *names: str) -> str:
-        """SHA-256 of some sections only: what a stage depends on."""
-        return text_digest("".join(getattr(self, name).model_dump_json() for name in names))
+        """SHA-256 of some sections only: what a stage depends on; 'signals-finding' is signals without `CHOICE_SETTINGS`."""
+        without = {"finding": CHOICE_SETTINGS}
+        parts = [name.partition("-") for name in names]
+        return text_digest("".join(getattr(self, section).model_dump_json(exclude=without.get(part)) for section, _, part in parts))
 
 
 TEMPLATES: dict[str, dict[str, Any]] = {

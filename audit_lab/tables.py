@@ -365,7 +365,9 @@ TABLES: dict[str, Table] = {
         "data_start": _c(TIME, "first event"),
         "data_end": _c(TIME, "last event"),
         "evaluation_id": _k(pl.String, "its rows in metrics"),
-        "first_stage": _k(pl.String, "first stage that had to run again: sessions, signals, judge, evaluate, none"),
+        "first_stage": _k(pl.String, "first stage that its settings change: sessions, signals, candidates, verdicts, none"),
+        "stages": _c(TEXTS, "stages that had to run"),
+        "metrics": _c(pl.String, "main figures under scorer 'all', one JSON object"),
         "seconds": _v(pl.Float64, "time the run took"),
     }),
     "metrics": Table("evaluation × measure; earlier evaluations stay", ("evaluation_id", "scorer", "unit", "measure", "period", "rules"), {

@@ -10,7 +10,7 @@ from audit_lab.evaluate.drift import centroid_drift, drift_by_week, find_drift, 
 from audit_lab.evaluate.drift_counts import FAMILIES, DriftCounts, count_drift, merge_counts
 from audit_lab.evaluate.drift_periods import drift_periods
 from audit_lab.evaluate.evaluation import evaluate, n_days
-from audit_lab.evaluate.experiments import compare_runs, expand_grid, experiment_row, read_grid
+from audit_lab.evaluate.experiments import compare_runs, expand_grid, experiment_row, plan_runs, read_grid
 from audit_lab.evaluate.intervals import Rate, bootstrap_actors, exact, wilson
 from audit_lab.evaluate.ladder import Rung, ladder
 from audit_lab.evaluate.learn_then_test import calibrate_fpr, calibrate_precision, calibrate_recall
@@ -33,8 +33,8 @@ __all__ = [
     "cheapest", "cheapest_threshold", "choose_threshold", "compare_runs", "compare_versions", "count_drift", "decay", "drift_by_week",
     "drift_periods", "error_changes", "estimate_from_audits", "evaluate", "exact", "expand_grid", "experiment_row", "find_drift",
     "first_alarm", "fit_calibrator", "fpr_at_recall", "group_thresholds", "incident_bests", "injection_success", "judge_figures",
-    "ladder", "merge_counts", "n_days", "needed_units", "new_values", "plan_audits", "precision_at_prevalence", "probability_figures",
-    "profile_lines", "read_grid", "reliability_curve", "require_time_order", "reviewed_cases", "scripted_verdicts",
+    "ladder", "merge_counts", "n_days", "needed_units", "new_values", "plan_audits", "plan_runs", "precision_at_prevalence",
+    "probability_figures", "profile_lines", "read_grid", "reliability_curve", "require_time_order", "reviewed_cases", "scripted_verdicts",
     "session_observations", "split_by_time", "threshold_proposal", "threshold_sweep", "thresholds_by_group", "warm_up_threshold",
     "watch_limit", "wilson",
 ]

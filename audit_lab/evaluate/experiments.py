@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +15,17 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.errors import InputError, ProfileError
+from audit_lab.evaluate.result import Evaluation
 from audit_lab.hashing import short_id
-from audit_lab.profile import Profile
+from audit_lab.profile import CHOICE_SETTINGS, Profile
 
 # Settings whose change makes a stage stale, in order of the flow: what comes before a change need not run again.
-STAGES = ("archive", "sessions", "signals", "judge", "evaluate")
+STAGES = {"sessions": ("sessions",), "signals": ("signals-finding",), "candidates": ("signals",), "verdicts": ("judge",)}
+SECTIONS = ("sessions", "signals", "judge", "evaluate")
+MAIN = (
+    ("incident", "recall"), ("incident", "cited"), ("incident", "median_time_to_detect_s"), ("session", "recall"), ("session", "fpr"),
+    ("session", "precision"), ("session", "average_precision"), ("case", "precision"), ("case", "average_precision"),
+)
 MAX_RUNS = 1000
 EXAMPLE = 'for example: name = "gaps" and [grid] with "sessions.gap_s" = [60, 300]'
 
@@ -31,6 +38,34 @@ class Run:
     parameters: dict[str, Any]
     profile: Profile
     first_stage: str
+
+
+def plan_runs(grid: str | Path | Mapping[str, Any], base: Profile) -> tuple[str, list[Run]]:
+    """Return the name of a grid and its runs.
+
+    Parameters
+    ----------
+    grid
+        A TOML file, or the same as a dict: settings to lists of values, in a table `grid` or bare, with `name` if wanted.
+    base
+        Profile that gives all other settings.
+
+    Raises
+    ------
+    InputError, ProfileError
+        As `read_grid` and `expand_grid`.
+
+    >>> name, runs = plan_runs({"evaluate.threshold": [0.4, 0.5]}, Profile())
+    >>> name, [run.first_stage for run in runs]
+    ('grid', ['none', 'verdicts'])
+    """
+    if isinstance(grid, Mapping):
+        values = dict(grid)
+        name = str(values.pop("name", "grid"))
+        found = _checked(values.get("grid", values), "grid")
+    else:
+        name, found = read_grid(grid)
+    return name, expand_grid(found, base)
 
 
 def read_grid(path: str | Path) -> tuple[str, dict[str, list[Any]]]:
@@ -57,13 +92,17 @@ def read_grid(path: str | Path) -> tuple[str, dict[str, list[Any]]]:
         raise InputError(f"no grid file '{path}'", "give the path of a TOML file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"grid file '{path}' is not TOML: {error}", EXAMPLE) from None
-    grid = _flat(values.get("grid"))
+    return str(values.get("name", file.stem)), _checked(values.get("grid"), f"grid file '{path}'")
+
+
+def _checked(values: Any, where: str) -> dict[str, list[Any]]:
+    grid = _flat(values)
     if not grid:
-        raise InputError(f"grid file '{path}' has no table 'grid' with settings", EXAMPLE)
+        raise InputError(f"{where} has no table 'grid' with settings", EXAMPLE)
     for key, choices in grid.items():
         if not isinstance(choices, list) or not choices:
-            raise InputError(f"grid file '{path}': '{key}' has no list of values", EXAMPLE)
-    return str(values.get("name", file.stem)), grid
+            raise InputError(f"{where}: '{key}' has no list of values", EXAMPLE)
+    return grid
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -89,8 +128,7 @@ def expand_grid(grid: dict[str, list[Any]], base: Profile) -> list[Run]:
 
     Returns
     -------
-    Runs. The first has first_stage 'sessions' at the earliest that any setting of the grid touches; each later one starts at the first
-    stage in which it differs from the run before.
+    Runs. Each starts at the first stage in which it differs from the run before, the first one from the base profile.
 
     Raises
     ------
@@ -109,34 +147,45 @@ def expand_grid(grid: dict[str, list[Any]], base: Profile) -> list[Run]:
     for values in itertools.product(*(grid[key] for key in keys)):
         parameters = dict(zip(keys, values, strict=True))
         profile = _with(base, parameters)
-        runs.append(Run(parameters, profile, first_stale(runs[-1].profile if runs else None, profile)))
+        runs.append(Run(parameters, profile, first_stale(runs[-1].profile if runs else base, profile)))
     return runs
 
 
-def first_stale(before: Profile | None, now: Profile) -> str:
-    """Return the first stage that has to run again when settings change; 'sessions' after nothing, 'none' when nothing changed.
+def first_stale(before: Profile, now: Profile) -> str:
+    """Return the first stage that has to run again when settings change; 'none' when nothing has to.
 
     >>> base = Profile()
     >>> first_stale(base, base.model_copy(update={"name": "other"}))
     'none'
     """
-    if before is None:
-        return "sessions"
-    changed = [name for name in STAGES if getattr(before, name) != getattr(now, name)]
-    return changed[0] if changed else "none"
+    for stage, sections in STAGES.items():
+        if any(before.section_digest(section) != now.section_digest(section) for section in sections):
+            return stage
+    # Above the review line a verdict needs grounds: another line makes other verdicts.
+    return "verdicts" if before.evaluate.threshold != now.evaluate.threshold else "none"
 
 
 def experiment_row(
-    name: str, run: Run, data_digest: str, evaluation_id: str, data_start: datetime | None, data_end: datetime | None,
-    seconds: float | None = None,
+    name: str, run: Run, data_digest: str, result: Evaluation, *, data_start: datetime | None, data_end: datetime | None,
+    seconds: float | None = None, stages: list[str] | None = None,
 ) -> pl.DataFrame:
-    """Return a run as a row of table `experiments`; its figures are the rows of `metrics` with its evaluation_id."""
+    """Return a run as a row of table `experiments`; all its figures are the rows of `metrics` with its evaluation_id.
+
+    `stages` are those that had to run; `metrics` repeats the main figures as one JSON object, so that a row speaks for itself.
+    """
     parameters = json.dumps(run.parameters, sort_keys=True)
     return tables.conform(pl.DataFrame({
         "run_id": [short_id("x", parameters, run.profile.digest, data_digest)], "name": [name], "parameters": [parameters],
         "profile_digest": [run.profile.digest], "data_digest": [data_digest], "data_start": [data_start], "data_end": [data_end],
-        "evaluation_id": [evaluation_id], "first_stage": [run.first_stage], "seconds": [seconds],
-    }), "experiments")
+        "evaluation_id": [result.evaluation_id], "first_stage": [run.first_stage], "seconds": [seconds], "stages": [stages or []],
+        "metrics": [json.dumps(_main_figures(result.metrics), sort_keys=True)],
+    }, schema_overrides={"data_start": tables.TIME, "data_end": tables.TIME, "stages": tables.TEXTS}), "experiments")
+
+
+def _main_figures(metrics: pl.DataFrame) -> dict[str, float | None]:
+    own = metrics.filter((pl.col("scorer") == "all") & pl.col("period").is_null())
+    return {f"{unit} {measure}": value for unit, measure, value in own.select("unit", "measure", "value").iter_rows()
+            if (unit, measure) in MAIN}
 
 
 def compare_runs(experiments: pl.DataFrame, metrics: pl.DataFrame, measures: list[tuple[str, str, str]]) -> pl.DataFrame:
@@ -168,17 +217,18 @@ def compare_runs(experiments: pl.DataFrame, metrics: pl.DataFrame, measures: lis
     return frame.drop("evaluation_id")
 
 
-def _stage_of(key: str) -> int:
-    section = key.split(".", 1)[0]
-    return STAGES.index(section) if section in STAGES else len(STAGES)
+def _stage_of(key: str) -> float:
+    section, _, field = key.partition(".")
+    late = 0.5 if field in CHOICE_SETTINGS else 0.0
+    return SECTIONS.index(section) + late if section in SECTIONS else len(SECTIONS)
 
 
 def _with(base: Profile, parameters: dict[str, Any]) -> Profile:
     values = base.model_dump()
     for key, value in parameters.items():
         section, _, field = key.partition(".")
-        if section not in STAGES or field not in values[section]:
-            known = [f"{name}.{setting}" for name in STAGES for setting in values[name]]
+        if section not in SECTIONS or field not in values[section]:
+            known = [f"{name}.{setting}" for name in SECTIONS for setting in values[name]]
             raise ProfileError(f"no setting '{key}' for a grid", f"settings are {', '.join(known[:4])} …; see: audit-lab profile show")
         values[section][field] = value
     try:

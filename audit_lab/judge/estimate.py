@@ -32,7 +32,7 @@ def estimate_case(settings: JudgeSettings) -> CaseCost:
     >>> estimate_case(JudgeSettings(gguf="model.gguf")).usd
     0.0
     """
-    template = load_template()
+    template = load_template(settings.prompt)
     fixed = count_tokens(template.sections["system"]) + count_tokens(template.sections["user"])
     example = count_tokens(template.sections["example"]) + EXAMPLE_TOKENS + _EXAMPLE_ANSWER
     prompt, answer = fixed + settings.examples * example + settings.evidence_tokens, settings.max_output_tokens

@@ -69,7 +69,7 @@ class ModelJudge:
         fresh: bool = False,
     ) -> None:
         self.settings, self.judge_id = settings, judge_id
-        self.template = load_template(lang=settings.lang)
+        self.template = load_template(settings.prompt, settings.lang)
         self.price = find_price(settings)
         self._client = ChatClient(settings, settings.concurrency)
         self._cache = AnswerCache(None if fresh else folder)

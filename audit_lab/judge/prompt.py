@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -58,7 +59,9 @@ class Prompt:
 
 
 def load_template(name: str = PROMPT, lang: str = "en") -> Template:
-    """Return a built-in prompt file by name; `lang` (en or ko) is the language that it asks a summary in.
+    """Return a prompt file; `lang` (en or ko) is the language that it asks a summary in.
+
+    `name` is that of a built-in one ('' = the newest), or the path of one's own, which ends with '.md'.
 
     Raises
     ------
@@ -68,11 +71,14 @@ def load_template(name: str = PROMPT, lang: str = "en") -> Template:
     >>> load_template().name
     'verdict-2'
     """
+    name = name or PROMPT
     folder = resources.files("audit_lab.judge") / "prompts"
     known = sorted(item.name.removesuffix(".md") for item in folder.iterdir() if item.name.endswith(".md"))
-    if name not in known:
-        raise InputError(f"no prompt '{name}'", f"one of: {', '.join(known)}")
-    text = (folder / f"{name}.md").read_text(encoding="utf-8").replace("{language}", LANGUAGES[lang])
+    own = Path(name) if name.endswith(".md") else None
+    if name not in known and not (own and own.is_file()):
+        raise InputError(f"no prompt '{name}'", f"one of: {', '.join(known)}, or the path of a .md file with the same sections")
+    name = own.stem if own else name
+    text = (own or folder / f"{name}.md").read_text(encoding="utf-8").replace("{language}", LANGUAGES[lang])
     parts = re.split(r"^# (\w+)\n", text, flags=re.MULTILINE)
     sections = {title: body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
     missing = [section for section in _SECTIONS if section not in sections]
@@ -168,7 +174,7 @@ def as_request(prompt: Prompt) -> dict[str, Any]:
     return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
 
 
-def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str = "en", bounded: bool = False) -> str:
+def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str = "en", bounded: bool = False, template: str = "") -> str:
     """Return exactly what a model would be shown of one case: every message under its role, and the schema of its answer.
 
     Parameters
@@ -177,10 +183,10 @@ def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str 
         Rows of table evidence of one case.
     examples
         What `examples_for` chose, where there are labels.
-    lang, bounded
-        Language of the summary; whether the schema is the one for a model file on this machine.
+    lang, bounded, template
+        Language of the summary; whether the schema is the one for a model file on this machine; prompt file, as for `load_template`.
     """
     case_ids = evidence["case_id"].unique(maintain_order=True).to_list()[:1]
-    prompts = build_prompts(case_ids, evidence, load_template(lang=lang), examples)
+    prompts = build_prompts(case_ids, evidence, load_template(template, lang), examples)
     shown = [f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages]
     return "\n\n".join([*shown, f"[schema]\n{json.dumps(answer_schema(bounded))}"])

@@ -45,8 +45,8 @@ class ReplayJudge:
 
     judge_id = JUDGE_ID
 
-    def __init__(self, path: Path, *, examples: Examples = (), lang: str = "en") -> None:
-        self.template = load_template(lang=lang)
+    def __init__(self, path: Path, *, examples: Examples = (), lang: str = "en", template: str = "") -> None:
+        self.template = load_template(template, lang)
         self.examples = examples
         self._answers = read_answers(path)
         listed = json.dumps(sorted((key, item["model"], item["text"]) for key, item in self._answers.items()))
@@ -80,7 +80,7 @@ class ReplayJudge:
 
 def export_prompts(
     candidates: pl.DataFrame, evidence: pl.DataFrame, path: Path, *, examples: Examples = (), batch_model: str = "",
-    max_output_tokens: int = 800, lang: str = "en",
+    max_output_tokens: int = 800, lang: str = "en", template: str = "",
 ) -> int:
     """Write the question of every candidate to a file, one JSON line each, and return how many.
 
@@ -96,15 +96,15 @@ def export_prompts(
         When given, lines have the form that batch services of OpenAI-compatible endpoints take (`custom_id, method, url, body`).
     max_output_tokens
         Longest answer, for batch lines.
-    lang
-        Language of the summaries.
+    lang, template
+        Language of the summaries; prompt file, as for `load_template`.
 
     Raises
     ------
     InputError
         When the file cannot be written.
     """
-    prompts = build_prompts(candidates["case_id"].to_list(), evidence, load_template(lang=lang), examples)
+    prompts = build_prompts(candidates["case_id"].to_list(), evidence, load_template(template, lang), examples)
     schema = answer_schema()
     lines: list[dict[str, Any]] = []
     for prompt in {prompt.sha256: prompt for prompt in prompts.values()}.values():

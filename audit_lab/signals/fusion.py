@@ -23,10 +23,6 @@ from audit_lab.profile import SignalSettings
 from audit_lab.signals.choice import DAYS, Limits, choose_cases
 from audit_lab.signals.novelty import routine
 
-# Share of `what` that stands when nothing about the access is new.
-USUAL_ACCESS = 0.5
-# Each further signal of a session counts this much of the one before.
-REPEAT = 0.6
 # What a detector's full strength is worth as a chance that the session matters. Rules carry theirs in their strength.
 WEIGHTS = {"new-deed": 0.8, "odd-sequence": 0.3, "odd-numbers": 0.3, "far-summary": 0.3}
 # The control plane carries out what others asked for: its new deeds are echoes, unless its own access is new too.
@@ -73,12 +69,12 @@ def rank_cases(
     tables.check(signals, "signals")
     if sessions.is_empty():
         return CaseTables(tables.empty("candidates"), tables.empty("scores"), pl.DataFrame(schema=DAYS))
-    cases = _case_scores(sessions, signals).join(_case_ids(sessions, stories), on="session_id").sort("session_id")
+    cases = _case_scores(sessions, signals, settings).join(_case_ids(sessions, stories), on="session_id").sort("session_id")
     choice = choose_cases(cases, signals, sessions, settings, limits)
     return CaseTables(choice.candidates, _long(cases, signals), choice.days)
 
 
-def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame, settings: SignalSettings) -> pl.DataFrame:
     """One row per session: case_id, and the scores of all scorers."""
     kinds = sessions.select("session_id", "actor_kind")
     access = signals.filter(pl.col("detector_id") == "new-access").select("session_id", who="strength")
@@ -98,14 +94,15 @@ def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
     both = pl.concat([hits.select("session_id", "chance"), others.select("session_id", "chance")])
     outlying = others.filter(is_outlier)
     what = pl.col("what").fill_null(0.0)
+    access_factor = settings.usual_access + (1 - settings.usual_access) * pl.col("who")
     return (
         kinds.join(access, on="session_id", how="left")
-        .join(_noisy_or(both, "what"), on="session_id", how="left")
-        .join(_noisy_or(hits, "rules"), on="session_id", how="left")
-        .join(_noisy_or(outlying, "odd"), on="session_id", how="left")
+        .join(_noisy_or(both, "what", settings.repeat), on="session_id", how="left")
+        .join(_noisy_or(hits, "rules", settings.repeat), on="session_id", how="left")
+        .join(_noisy_or(outlying, "odd", settings.repeat), on="session_id", how="left")
         .with_columns(pl.col("who", "rules", "odd").fill_null(0.0))
         .with_columns(
-            fused=(what * _access_factor()).round(6), outliers=(pl.col("odd") * _access_factor()).round(6), rules=pl.col("rules").round(6),
+            fused=(what * access_factor).round(6), outliers=(pl.col("odd") * access_factor).round(6), rules=pl.col("rules").round(6),
         )
         .select("session_id", "fused", "rules", "outliers")
     )
@@ -127,10 +124,6 @@ def _case_ids(sessions: pl.DataFrame, stories: pl.DataFrame | None) -> pl.DataFr
     )
 
 
-def _access_factor() -> pl.Expr:
-    return USUAL_ACCESS + (1 - USUAL_ACCESS) * pl.col("who")
-
-
 def _damped(hits: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Rule hits with `chance`: their strength, less what is routine for this identity or for most of its peers."""
     if hits.is_empty():
@@ -144,12 +137,12 @@ def _damped(hits: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _noisy_or(chances: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Combine the chances of each session: the strongest whole, each further one less by REPEAT."""
+def _noisy_or(chances: pl.DataFrame, name: str, repeat: float) -> pl.DataFrame:
+    """Combine the chances of each session: the strongest whole, each further one less by `repeat`."""
     place = pl.int_range(pl.len()).over("session_id")
     return (
         chances.sort("session_id", "chance", descending=[False, True])
-        .with_columns(left=1 - pl.col("chance").clip(0.0, 0.999) * pl.lit(REPEAT).pow(place))
+        .with_columns(left=1 - pl.col("chance").clip(0.0, 0.999) * pl.lit(repeat).pow(place))
         .group_by("session_id", maintain_order=True).agg((1 - pl.col("left").product()).alias(name))
     )
 
