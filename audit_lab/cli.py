@@ -32,6 +32,7 @@ profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
 app.add_typer(profiles, name="profile")
 app.add_typer(rules_app, name="rules")
 app.add_typer(cli_review.export_app, name="export")
+app.add_typer(cli_review.release_app, name="release")
 for word in (*JUDGE_WORDS, *EVALUATION_WORDS, *cli_beside.WORDS, drift, *cli_review.WORDS):
     app.command()(word)
 

@@ -12,10 +12,11 @@ import typer
 from rich.text import Text
 
 from audit_lab.cli_desk import review_lines, review_screen
+from audit_lab.cli_evaluate import moment
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
-from audit_lab.printing import out, print_frame, to_json, visible
+from audit_lab.printing import err, out, print_frame, to_json, visible
 
 _LAB, _PROFILE = Path("lab"), None
 _LISTED = ["place", "case_id", "priority", "priority_reason", "score", "state", "n_events", "actors", "summary"]
@@ -29,6 +30,7 @@ def review(
     case: Annotated[list[str] | None, typer.Option("--case", help="This case first, even if it was judged before; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also the chosen cases below the line, at the end.")] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Print the queue and end.")] = False,
+    feedback: Annotated[bool, typer.Option("--feedback", help="Say how rules and judges did against people's word, and end.")] = False,
     agreement: Annotated[bool, typer.Option("--agreement", help="Say how far reviewers agree, and end.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,6 +38,9 @@ def review(
     work = Lab(lab, profile)
     if agreement:
         _print_agreement(work.agreement(), as_json)
+        return
+    if feedback:
+        _print_feedback(work.feedback(), as_json)
         return
     if blind_share is not None:
         settings = work.profile.review.model_copy(update={"blind_share": blind_share})
@@ -73,6 +78,24 @@ def _print_agreement(found: dict[str, Any], as_json: bool) -> None:
         out.print(Text(visible(f"{item['target_id']}: {said}")), soft_wrap=True)
 
 
+def _print_feedback(found: dict[str, pl.DataFrame], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json({name: frame.to_dicts() for name, frame in found.items()}) + "\n")
+        return
+    titles = {
+        "rules": "False alarms of rules, among decided cases", "judges": "False alarms of judges, among decided cases that they flagged",
+        "mistakes": "Mistakes of judges that came again", "wrong_grounds": "Grounds that did not hold",
+        "pull": "People who agreed with an alert, score hidden and shown",
+    }
+    for name, title in titles.items():
+        out.print(Text(f"\n{title}", style="bold"))
+        frame = found[name].drop("case_ids", strict=False)
+        if frame.is_empty():
+            out.print("none")
+        else:
+            print_frame(frame)
+
+
 export_app = typer.Typer(no_args_is_help=True, help="Hand findings over to other systems; nothing is blocked.")
 
 
@@ -90,6 +113,41 @@ def export_findings(
     else:
         where = files[0] if len(files) == 1 else f"{len(files)} files in {to}"
         out.print(Text(f"{n} findings: {where}"), soft_wrap=True)
+
+
+release_app = typer.Typer(no_args_is_help=True, help="Proposals for a release, from what people decided. Nothing changes by itself.")
+
+
+@release_app.command("propose")
+def propose(
+    lab: LabOption = _LAB, profile: ProfileOption = _PROFILE,
+    author: Annotated[str | None, typer.Option(envvar="AUDIT_LAB_AUTHOR", help="Who proposes; else your login name.")] = None,
+    until: Annotated[str | None, typer.Option(help="Learn from sessions that ended before this time (UTC), test on later ones.")] = None,
+    max_fpr: Annotated[float, typer.Option(min=0, max=1, help="Promise of the threshold: share of benign actors flagged.")] = 0.05,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Probability with which that holds.")] = 0.95,
+    as_json: JsonOption = False,
+) -> None:
+    """Write down what follows from people's decisions: examples, exceptions, a threshold, rules and prompts to look at."""
+    found, notes = Lab(lab, profile).propose_release(
+        author or getpass.getuser(), until=moment(until), max_fpr=max_fpr, confidence=confidence)
+    _print_proposals(found, as_json)
+    for note in notes:
+        err.print(Text(visible(f"note: {note}"), style="yellow"), soft_wrap=True)
+
+
+@release_app.command("list")
+def list_proposals(lab: LabOption = _LAB, as_json: JsonOption = False) -> None:
+    """Print the proposals that stand."""
+    _print_proposals(Lab(lab).standing_proposals(), as_json)
+
+
+def _print_proposals(found: pl.DataFrame, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json(found) + "\n")
+    elif found.is_empty():
+        out.print("nothing is proposed")
+    else:
+        print_frame(found.select("proposal_id", "kind", "title", "reason"))
 
 
 WORDS = (review,)

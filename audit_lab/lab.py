@@ -366,6 +366,29 @@ class Lab:
         return export_findings(
             self.store, self.profile, shape, None if to is None else Path(to), now or datetime.now(UTC), closed=closed)
 
+    def feedback(self) -> dict[str, pl.DataFrame]:
+        """Hold what people decided against what rules and judges said: false-positive ratios, repeated mistakes, pull of the score."""
+        from audit_lab.proposing import lab_feedback  # noqa: PLC0415
+
+        self._need("verdicts")
+        return lab_feedback(self.store, self.profile)
+
+    def propose_release(self, author: str, *, now: datetime | None = None, **learning: Any) -> tuple[pl.DataFrame, list[str]]:
+        """Write down what follows from people's decisions as proposals, changing nothing; return those that stand, and notes.
+
+        `learning`: until, max_fpr, confidence (`proposing.propose_release`).
+        """
+        from audit_lab.proposing import propose_release  # noqa: PLC0415
+
+        self._need("verdicts")
+        return propose_release(self.store, self.profile, author, now or datetime.now(UTC), **learning)
+
+    def standing_proposals(self) -> pl.DataFrame:
+        """Return the proposals for a release that stand; `lab.proposals` has all that was ever written down."""
+        from audit_lab.govern.proposals import standing_proposals  # noqa: PLC0415
+
+        return standing_proposals(self.store.read("proposals"))
+
     # ---- looking -----------------------------------------------------------------------------------------
 
     def sql(self, query: str) -> pl.DataFrame:

@@ -218,6 +218,11 @@ class ReviewSettings(_Section):
     min_decided: int = Field(
         20, ge=1, description="decided cases below which no false-positive ratio is given: at 20 its 95 % interval is still ±20 points wide"
     )
+    min_repeats: int = Field(3, ge=2, description="mistakes of one kind from which a judge's mistake counts as repeated: two may be chance")
+    noisy_rule: float = Field(
+        0.9, gt=0, le=1, description="false-positive ratio whose lower bound must reach this before a rule is proposed for a second look"
+    )
+    same_threshold: float = Field(0.005, ge=0, description="smaller differences of a threshold are not worth a release")
     seed: int = Field(7, description="seed of what is drawn: blind cases, audits, second looks")
 
 

@@ -2,6 +2,14 @@
 
 from audit_lab.review.agreement import cohen_kappa, krippendorff_alpha, ratings
 from audit_lab.review.desk import Desk, utc_now
+from audit_lab.review.feedback import (
+    decided_cases,
+    judge_decisions,
+    pull_of_the_score,
+    repeated_mistakes,
+    rule_decisions,
+    wrong_grounds,
+)
 from audit_lab.review.findings import choose_findings, make_finding
 from audit_lab.review.incidents import read_incidents
 from audit_lab.review.label_files import SaidLabel, read_label_file
@@ -14,7 +22,8 @@ from audit_lab.review.view import case_view
 
 __all__ = [
     "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_findings", "cohen_kappa", "current_labels",
-    "detection_finding", "disagreements", "hide_blind", "krippendorff_alpha", "label_sessions", "make_finding", "match_incidents",
-    "new_label", "prioritise", "ratings", "read_incidents", "read_label_file", "session_classes", "spread_case_labels", "ticket",
-    "ticket_markdown", "utc_now",
+    "decided_cases", "detection_finding", "disagreements", "hide_blind", "judge_decisions", "krippendorff_alpha", "label_sessions",
+    "make_finding", "match_incidents", "new_label", "prioritise", "pull_of_the_score", "ratings", "read_incidents", "read_label_file",
+    "repeated_mistakes", "rule_decisions", "session_classes", "spread_case_labels", "ticket", "ticket_markdown", "utc_now",
+    "wrong_grounds",
 ]
