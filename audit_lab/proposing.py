@@ -47,7 +47,9 @@ def lab_feedback(store: Store, profile: Profile) -> dict[str, pl.DataFrame]:
     `wrong_grounds` (`review.wrong_grounds`), `pull` (people who agreed with the flag, blind and open, with exact intervals), `decided`
     (`review.decided_cases`).
     """
-    candidates, signals, verdicts = store.read("candidates"), store.read("signals"), store.read("verdicts")
+    candidates, signals = store.read("candidates"), store.read("signals")
+    # A challenger in shadow is used for nothing, but how it would have done is what it is there for.
+    verdicts = pl.concat([store.read("verdicts"), store.read("shadow_verdicts")])
     decided = decided_cases(current_labels(store.read("labels")), candidates)
     judged = judge_decisions(decided, verdicts, profile.evaluate.threshold)
     actors = _first_actors(store, candidates)
