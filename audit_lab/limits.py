@@ -28,11 +28,16 @@ def case_limits(profile: Profile) -> tuple[Limits, str]:
 
 
 def budget_notes(days: pl.DataFrame, limits: Limits) -> list[str]:
-    """One line for each day on which tokens or money, rather than cases, ended the list and left something out."""
+    """One line for each day on which tokens or money ended the list and left something out, or floors took most of it."""
     words = {"tokens": f"{limits.tokens:,} tokens, {limits.tokens_per_case:,} a case at most" if limits.tokens_per_case else "",
              "money": f"{limits.usd:g} US dollars, {limits.usd_per_case:.4g} a case at most" if limits.usd_per_case else ""}
     ended = days.filter((pl.col("limit") != "cases") & (pl.col("n_left") > 0))
+    loud = days.filter((pl.col("n_floor") * 2 > pl.col("allowed")) & (pl.col("n_left") > 0))
     return [
+        f"{row['day']}: rules with a floor took {row['n_floor']} of {row['allowed']} cases, '{row['loudest']}' alone {row['n_loudest']}: "
+        "see audit-lab rules tune"
+        for row in loud.iter_rows(named=True)
+    ] + [
         f"{row['day']}: the budget of {row['limit']} allows {row['allowed']} cases ({words[row['limit']]}); "
         f"{row['n_left']} that scored were left out"
         for row in ended.iter_rows(named=True)

@@ -26,6 +26,7 @@ from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
+    OUTLIERS,
     PACK,
     ROUTINE,
     Detector,
@@ -43,7 +44,8 @@ from audit_lab.store import Store
 
 STAGES = ("sessions", "signals", "candidates", "verdicts")
 DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
-"""Names of the built-in detectors; `run(detectors=[*DEFAULT_DETECTORS, mine])` adds a function of your own."""
+"""Names of the built-in detectors: 'outliers' are those that the profile lists (`signals.detectors`). `run(detectors=[…])` takes
+names of single ones too, and functions of your own: `[*DEFAULT_DETECTORS, "isolation", mine]`."""
 
 Step = Callable[["Run"], dict[str, pl.DataFrame]]
 Progress = Callable[[str, int, int], None]
@@ -148,9 +150,13 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
     events, sessions, members = run.table("events"), run.table("sessions"), run.table("session_events")
     settings = run.profile.signals
     mine = [detector for detector in run.detectors if not isinstance(detector, str)]
-    unknown = [name for name in run.detectors if isinstance(name, str) and name not in DEFAULT_DETECTORS]
+    named = [name for name in run.detectors if isinstance(name, str)]
+    unknown = [name for name in named if name not in (*DEFAULT_DETECTORS, *OUTLIERS)]
     if unknown:
-        raise InputError(f"no detector '{unknown[0]}'", f"built-in ones are {', '.join(DEFAULT_DETECTORS)}; your own is a function")
+        built_in = ", ".join((*DEFAULT_DETECTORS, *OUTLIERS))
+        raise InputError(f"no detector '{unknown[0]}'", f"built-in ones are {built_in}; your own is a function")
+    # 'outliers' are those of the profile; any of them can be named besides, or alone.
+    wanted = [name for name in OUTLIERS if name in named or ("outliers" in named and name in settings.detectors)]
     found = [tables.empty("signals")]
     vectors = tables.empty("embeddings")
     total = 3 + len(mine)
@@ -161,11 +167,12 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         found.append(ruled.signals)
         exceptions = ruled.exceptions
     run.tick("signals", 1, total)
-    if "outliers" in run.detectors:
+    if wanted:
         embeddings, vectors = _embeddings(run, sessions)
         run.tick("signals", 2, total)
         features = session_features(events, members, sessions)
-        found.append(find_outliers(sessions, events, members, settings, embeddings, features))
+        chosen = settings.model_copy(update={"detectors": wanted})
+        found.append(find_outliers(sessions, events, members, chosen, embeddings, features))
     run.tick("signals", 3, total)
     if mine:
         found.append(run_detectors(mine, sessions, events, members))

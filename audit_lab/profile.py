@@ -42,11 +42,21 @@ class SessionSettings(_Section):
     max_length_s: float = Field(3600, gt=0, description="longest session, seconds: controllers never pause")
 
 
+OutlierName = Literal[
+    "new-access", "new-deed", "odd-sequence", "odd-numbers", "far-summary", "new-combination", "isolation", "near-peers", "thin-place"
+]
+# Those that earned their place: docs/signals.md has the figures.
+DEFAULT_OUTLIERS: tuple[OutlierName, ...] = ("new-access", "new-deed", "odd-sequence", "odd-numbers", "far-summary")
+
+
 class SignalSettings(_Section):
     """Rules, outliers, fusion and budget."""
 
     rules: list[str] = Field(default_factory=list, description="further folders of Sigma rules, after the built-in pack")
     exceptions: list[str] = Field(default_factory=list, description="TOML files of noise rules, beside the built-in ones: docs/rules.md")
+    detectors: list[OutlierName] = Field(
+        list(DEFAULT_OUTLIERS), description="outlier detectors that run; docs/signals.md tells which there are, and why not all run"
+    )
     model: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model by name or path")
     static_above: int = Field(3000, ge=0, description="distinct summaries above which a static model distilled from it does the bulk")
     full_share: float = Field(0.0125, ge=0, le=1, description="share of sessions, furthest from their past, for the full model even then")

@@ -62,7 +62,7 @@ def test_repeats_repair_examples_and_a_second_model_cost_more():
 def test_a_day_that_ended_on_tokens_or_money_is_noted_and_others_are_not():
     rows = [("2026-01-05", "cases", 9), ("2026-01-06", "tokens", 9), ("2026-01-07", "tokens", 0), ("2026-01-08", "money", 2)]
     days = pl.DataFrame(
-        [{"day": day, "limit": limit, "allowed": 4, "n_left": left} for day, limit, left in rows]
+        [{"day": day, "limit": limit, "allowed": 4, "n_left": left, "n_floor": 0, "loudest": None, "n_loudest": 0} for day, limit, left in rows]
     ).with_columns(pl.col("day").str.to_date())
     assert set(days.columns) <= set(DAYS)
     limits = Limits(20_000, 1.0, 5_000, 0.25)
@@ -70,3 +70,10 @@ def test_a_day_that_ended_on_tokens_or_money_is_noted_and_others_are_not():
         "2026-01-06: the budget of tokens allows 4 cases (20,000 tokens, 5,000 a case at most); 9 that scored were left out",
         "2026-01-08: the budget of money allows 4 cases (1 US dollars, 0.25 a case at most); 2 that scored were left out",
     ]
+
+
+def test_a_day_whose_list_is_filled_by_floors_names_the_loudest_rule():
+    row = {"day": "2026-01-05", "limit": "cases", "allowed": 40, "n_left": 12, "n_floor": 31, "loudest": "noisy-rule", "n_loudest": 27}
+    days = pl.DataFrame([row, row | {"n_left": 0}, row | {"n_floor": 20}]).with_columns(pl.col("day").str.to_date())
+    assert budget_notes(days, Limits()) == [
+        "2026-01-05: rules with a floor took 31 of 40 cases, 'noisy-rule' alone 27: see audit-lab rules tune"]

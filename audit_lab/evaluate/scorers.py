@@ -16,6 +16,8 @@ import polars as pl
 SCORERS = ("rules", "outliers", "fused", "judge", "all")
 # Scores are rounded to six digits on their way; a smaller difference is none.
 _SAME = 1e-6
+# Weight of the fused score among equal ones.
+_TIE = 1e-7
 # Width of the band below the threshold into which what nobody was shown is pressed, so that its order is kept.
 _BAND = 1e-3
 
@@ -86,7 +88,11 @@ def session_scores(
     if candidates.is_empty() and "fused" not in found:
         why_not["all"] = "no case was scored"
     else:
-        alerted = spread(judged.select("session_id", score=pl.max_horizontal(pl.coalesce("judge", "own"), "own_floor")))
+        lifted = pl.max_horizontal(pl.coalesce("judge", "own"), "own_floor")
+        # A floor gives many sessions the same score: among them the fused one decides, as it does in the list of candidates.
+        by_floor = (pl.col("own_floor") > pl.col("own_fused")) & (lifted == pl.col("own_floor"))
+        tie = pl.when(by_floor).then(_TIE * pl.col("own_fused")).otherwise(0.0)
+        alerted = spread(judged.select("session_id", score=pl.min_horizontal(lifted + tie, 1.0)))
         shown = ~np.isnan(alerted)
         found["all"] = np.where(shown, alerted, _pressed(found.get("fused", np.zeros(n)), threshold))
     return SessionScores(found, why_not, shown)
@@ -95,7 +101,7 @@ def session_scores(
 def _share_out(
     candidates: pl.DataFrame, scores: pl.DataFrame, verdicts: pl.DataFrame, session_events: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Return, a row per case and session: `own_floor`, `own` (what its own signals say), `judge` (null without usable verdict)."""
+    """Return, a row per case and session: `own_fused`, `own_floor`, `own` (the higher), `judge` (null without usable verdict)."""
     fused, floors = (
         scores.filter(pl.col("detector_id") == name).group_by("session_id").agg(pl.col("score").max().alias(name))
         for name in ("fused", "floors")
@@ -119,8 +125,9 @@ def _share_out(
     raised = pl.col("verdict") > pl.max_horizontal("case_score", pl.col("floor").fill_null(0.0)) + _SAME
     named = pl.when(pl.col("cited").any().over("case_id")).then("cited").otherwise("leads")
     alone = pl.len().over("case_id") == 1
-    return members.with_columns(own_floor=own_floor.fill_null(0.0), own=pl.max_horizontal(own_fused, own_floor.fill_null(0.0))).select(
-        "session_id", "own_floor", "own",
+    known_floor = own_floor.fill_null(0.0)
+    return members.with_columns(own_fused=own_fused, own_floor=known_floor, own=pl.max_horizontal(own_fused, known_floor)).select(
+        "session_id", "own_fused", "own_floor", "own",
         judge=pl.when(alone | (raised & named)).then("verdict").when(pl.col("verdict").is_not_null())
         .then(pl.min_horizontal("own", "verdict")),
     )

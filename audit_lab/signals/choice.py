@@ -53,7 +53,7 @@ class Choice(NamedTuple):
 
 DAYS = pl.Schema({
     "day": pl.Date, "limit": pl.String, "allowed": pl.Int64, "n_floor": pl.Int64, "n_rank": pl.Int64, "n_exploration": pl.Int64,
-    "n_left": pl.Int64, "tokens": pl.Int64, "usd": pl.Float64,
+    "n_left": pl.Int64, "loudest": pl.String, "n_loudest": pl.Int64, "tokens": pl.Int64, "usd": pl.Float64,
 })
 
 
@@ -80,8 +80,8 @@ def choose_cases(
         even beyond it). `sampling_probability` is 1 for chosen cases, and for drawn ones the chance they had.
     days
         `day`, `limit` ('cases', 'tokens', 'money': the scarcest), `allowed` (cases it allows), `n_floor`, `n_rank`, `n_exploration`
-        (cases chosen by each), `n_left` (cases with a fused score above 0 that nobody will see), `tokens`, `usd` (what asking about the
-        chosen ones can cost; null where unknown).
+        (cases chosen by each), `n_left` (cases with a fused score above 0 that nobody will see), `loudest` and `n_loudest` (the rule whose
+        floor passed most cases, and how many), `tokens`, `usd` (what asking about the chosen ones can cost; null where unknown).
     """
     limits = limits or Limits()
     floors = signals.group_by("session_id").agg(pl.col("floor").max())
@@ -94,8 +94,10 @@ def choose_cases(
         .agg(pl.col("session_id", "n_case", "day").first(), pl.col("fused", "floor").max(), session_ids=pl.col("session_id"))
         .sort(order, "fused", "session_id", descending=[True, True, False])
     )
+    ruled = signals.filter(pl.col("floor").is_not_null()).select("session_id", "detector_id")
     per_day = [
-        _choose_day(part, settings, limits) for _, part in ordered.sort("day", maintain_order=True).group_by("day", maintain_order=True)
+        _choose_day(part, ruled, settings, limits)
+        for _, part in ordered.sort("day", maintain_order=True).group_by("day", maintain_order=True)
     ]
     first = pl.col("selected_by") != "exploration"
     candidates = tables.conform(
@@ -114,8 +116,10 @@ def choose_cases(
     return Choice(candidates, pl.DataFrame([row for _, row in per_day], schema=DAYS, orient="row"))
 
 
-def _choose_day(ordered: pl.DataFrame, settings: SignalSettings, limits: Limits) -> tuple[pl.DataFrame, dict[str, object]]:
-    """Return the chosen cases of one day, and how its budget was spent."""
+def _choose_day(
+    ordered: pl.DataFrame, ruled: pl.DataFrame, settings: SignalSettings, limits: Limits
+) -> tuple[pl.DataFrame, dict[str, object]]:
+    """Return the chosen cases of one day, and how its budget was spent; `ruled` are the hits of rules with a floor."""
     budget, limit = limits.cases(settings.budget_cases)
     # Rounded half up: a budget cut short keeps its share of chance as long as half a case of it is left.
     n_random = math.floor(budget * settings.exploration_share + 0.5)
@@ -131,7 +135,13 @@ def _choose_day(ordered: pl.DataFrame, settings: SignalSettings, limits: Limits)
         ranked.with_columns(selected_by=pl.lit("rank"), sampling_probability=pl.lit(1.0)),
         drawn.with_columns(selected_by=pl.lit("exploration")),
     ], how="diagonal")
+    loud = (
+        held.select("case_id", session_id="session_ids").explode("session_id", empty_as_null=False)
+        .join(ruled, on="session_id", how="inner").group_by("detector_id")
+        .agg(n=pl.col("case_id").n_unique()).sort("n", "detector_id", descending=[True, False])
+    )
     return chosen, {
+        "loudest": loud["detector_id"][0] if loud.height else None, "n_loudest": loud["n"][0] if loud.height else 0,
         "day": day, "limit": limit, "allowed": budget, "n_floor": held.height, "n_rank": ranked.height, "n_exploration": drawn.height,
         "n_left": int((rest["fused"] > 0).sum()) - int((drawn["fused"] > 0).sum()),
         "tokens": None if limits.tokens_per_case is None else chosen.height * limits.tokens_per_case,

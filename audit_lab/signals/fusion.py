@@ -23,8 +23,9 @@ from audit_lab.profile import SignalSettings
 from audit_lab.signals.choice import DAYS, Limits, choose_cases
 from audit_lab.signals.novelty import routine
 
-# What a detector's full strength is worth as a chance that the session matters. Rules carry theirs in their strength.
-WEIGHTS = {"new-deed": 0.8, "odd-sequence": 0.3, "odd-numbers": 0.3, "far-summary": 0.3}
+# What an outlier detector's full strength is worth as a chance that the session matters. Rules carry theirs in their strength.
+WEIGHTS = {"new-deed": 0.8}
+WEAK = 0.3
 # The control plane carries out what others asked for: its new deeds are echoes, unless its own access is new too.
 ECHO = {"controller": 0.3, "node": 0.3}
 # Even complete routine leaves a trace, so that order is kept.
@@ -86,7 +87,7 @@ def _case_scores(sessions: pl.DataFrame, signals: pl.DataFrame, settings: Signal
         .with_columns(who=pl.col("who").fill_null(0.0))
     )
     echo = pl.col("actor_kind").replace_strict(ECHO, default=1.0, return_dtype=pl.Float64)
-    weight = pl.col("detector_id").replace_strict(WEIGHTS, default=1.0, return_dtype=pl.Float64)
+    weight = pl.col("detector_id").replace_strict(WEIGHTS, default=WEAK, return_dtype=pl.Float64)
     is_outlier = pl.col("kind") == "outlier"
     others = others.with_columns(
         chance=pl.col("strength") * pl.when(is_outlier).then(weight * (pl.col("who") + (1 - pl.col("who")) * echo)).otherwise(1.0)

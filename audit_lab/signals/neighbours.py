@@ -21,7 +21,7 @@ def nearest_sessions(
     sessions, vectors
         Table sessions and their embeddings, row by row.
     labels
-        Table labels. With it come the `k` nearest labelled sessions too, earlier or later: what it resembles that people have judged.
+        Table labels. With it come the `k` nearest labelled sessions too, of earlier time only: what it resembles that people have judged.
     k
         Sessions of each sort.
 
@@ -51,7 +51,7 @@ def nearest_sessions(
     kin = (pl.col("cluster") == this["cluster"]) & (pl.col("actor_kind") == this["actor_kind"])
     parts = {
         "earlier": near.filter(kin & (pl.col("end") < this["start"]) & (pl.col("verdict") != "malicious").fill_null(True)).head(k),
-        "labelled": near.filter(pl.col("verdict").is_not_null()).head(k),
+        "labelled": near.filter(pl.col("verdict").is_not_null() & (pl.col("end") < this["start"])).head(k),
     }
     return pl.concat([
         part.select(pl.lit(sort).alias("sort"), "session_id", "distance", "is_same_user", "verdict", "summary")

@@ -1,17 +1,22 @@
 """Outliers: sessions that no rule describes, found by comparing them with their own past and with their peers.
 
-Five detectors, each learnt from earlier time only:
+Detectors, each learnt from earlier time only. The first five are the default (`signals.detectors`):
 
 `new-access`    a known identity from a new network, a new class of source or with a new client; or a newcomer where they are rare
 `new-deed`      security-relevant deeds (predicates) that the identity, its peers and the cluster rarely did before
 `odd-sequence`  a step from one action to the next that nobody of its kind used to make (needs the feature `step_bits_max`)
 `odd-numbers`   more of something (secrets, namespaces, denials …) than its peers showed: what habit alone cannot tell
 `far-summary`   a summary unlike all of its own past, or unlike its peers' where it has none, by cosine distance of embeddings
+
+`new-combination`  things that peers had shown, but never together: verb and kind of object, action and place, client and source
+`isolation`     few random cuts of its features set it apart from its peers (isolation forest)
+`near-peers`    mean distance of its summary to the nearest of its peers, whoever they are (k nearest neighbours)
+`thin-place`    a summary in a thin place among its peers, compared with how dense it is around its neighbours (local outlier factor)
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +25,21 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.classes import SOURCE_CLASSES
 from audit_lab.errors import InputError
-from audit_lab.predicates import PREDICATES
-from audit_lab.profile import SignalSettings
+from audit_lab.profile import OutlierName, SignalSettings
+from audit_lab.signals.combinations import new_combinations
+from audit_lab.signals.density import local_density
+from audit_lab.signals.habits import new_access, new_deed
+from audit_lab.signals.isolation import isolate
 from audit_lab.signals.novelty import session_tokens, surprises
-from audit_lab.signals.peers import conformal_p_values, past_distance, peer_groups, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, nearest_distance, past_distance, peer_groups, tail_surprise
 
-OUTLIERS = ("new-access", "new-deed", "odd-sequence", "odd-numbers", "far-summary")
-VERSION = "1"
+OUTLIERS: tuple[str, ...] = get_args(OutlierName)
+VERSION = "2"
 # Bits at which strength reaches one half: an access is one or two facts, deeds add up over three.
-_HALF_BITS = {"new-access": 4.0, "new-deed": 8.0, "odd-sequence": 4.0, "odd-numbers": 4.0, "far-summary": 4.0}
+_HALF_BITS = 4.0
+_HALF_BITS_OF = {"new-deed": 8.0}
+# These have their bits from the past directly; the others from their p-value.
+_IN_BITS = ("new-access", "new-deed")
 # Below this nobody would call it an outlier, and the table stays small.
 _LEAST_STRENGTH = 0.1
 # Deeds, quantities and actions that are named and counted.
@@ -97,12 +108,7 @@ def find_outliers(
     if embeddings is not None:
         embeddings = embeddings[sessions["_order"].to_numpy()]
     placed = _features(sessions, features)
-    parts = [*_novelty(sessions, events, session_events), _numbers(frame, settings, placed)]
-    if _STEPS in placed.columns:
-        steps = placed[_STEPS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        parts.append(_frame(sessions, "odd-sequence", steps, ["sequence of actions unlike its peers"] * sessions.height))
-    if embeddings is not None:
-        parts.append(_summaries(frame, settings, embeddings))
+    parts = _parts(frame, events, session_events, settings, placed, embeddings)
     found = [_with_p_values(part, frame, settings) for part in parts]
     first_events = _first_events(session_events, events)
     signals = (
@@ -116,71 +122,62 @@ def find_outliers(
     return tables.conform(signals, "signals").sort("session_id", "detector_id")
 
 
-def _novelty(sessions: pl.DataFrame, events: pl.DataFrame, session_events: pl.DataFrame) -> list[pl.DataFrame]:
+def _parts(
+    frame: _Frame, events: pl.DataFrame, session_events: pl.DataFrame, settings: SignalSettings, features: pl.DataFrame,
+    embeddings: npt.NDArray[np.float32] | None,
+) -> list[pl.DataFrame]:
+    """What each wanted detector has to say: session_id, detector_id, score, reason, event_ids."""
+    wanted, sessions = settings.detectors, frame.sessions
     circles = sessions.select(
         "session_id", "start", world="cluster", identity=pl.col("user").fill_null(pl.concat_str(pl.lit("?"), "actor_kind")),
         peers="actor_kind",
     )
-    seen = surprises(session_tokens(events, session_events), circles).with_columns(score=pl.col("bits") * pl.col("weight"))
-    return [_new_access(seen), _new_deed(seen)]
+    parts = []
+    if {"new-access", "new-deed"} & set(wanted):
+        seen = surprises(session_tokens(events, session_events), circles).with_columns(score=pl.col("bits") * pl.col("weight"))
+        parts += [new_access(seen), new_deed(seen)]
+    if "new-combination" in wanted:
+        parts.append(_combinations(frame, events, session_events, circles))
+    if "odd-numbers" in wanted:
+        parts.append(_numbers(frame, settings, features))
+    if "odd-sequence" in wanted and _STEPS in features.columns:
+        steps = features[_STEPS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        parts.append(_frame(sessions, "odd-sequence", steps, ["sequence of actions unlike its peers"] * sessions.height))
+    if "isolation" in wanted:
+        parts.append(_isolated(frame, settings, features))
+    if embeddings is not None:
+        makers = {"far-summary": _summaries, "near-peers": _near_peers, "thin-place": _thin_place}
+        parts += [make(frame, settings, embeddings) for name, make in makers.items() if name in wanted]
+    return [part for part in parts if part.is_empty() or part["detector_id"][0] in wanted]
 
 
-def _new_access(seen: pl.DataFrame) -> pl.DataFrame:
-    """Where from and with what: the more surprising of network and its class, plus the client; or that it is a newcomer."""
-    channel = pl.col("channel")
-    best = seen.filter(channel != "deed").sort("score", descending=True, maintain_order=True)
-    sides = best.group_by("session_id", maintain_order=True).agg(
-        pl.col("own_sessions").first(), pl.col("newcomer_bits").first(),
-        place=pl.col("score").filter(channel.is_in(["source", "source_class"])).max().fill_null(0.0),
-        group=pl.col("score").filter(channel == "source_class").max().fill_null(0.0),
-        client=pl.col("score").filter(channel == "client").max().fill_null(0.0),
-        source_class=pl.col("token").filter(channel == "source_class").first(),
-        family=pl.col("token").filter(channel == "client").first(),
-        ids=pl.col("event_ids").filter(pl.col("score") >= 1.0).head(2).list.explode(keep_nulls=False, empty_as_null=False),
-    )
-    known = pl.col("own_sessions") > 0
-    # A newcomer has no habits: only the class of its source can be told from its peers' without guessing.
-    bits = pl.when(known).then(pl.col("place") + pl.col("client")).otherwise(pl.max_horizontal("newcomer_bits", "group"))
-    shown_class = pl.when(pl.col("source_class").is_in(SOURCE_CLASSES)).then("source_class").otherwise(pl.lit("named-range"))
-    old = pl.format(
-        "known from {} earlier sessions, now {}", "own_sessions",
-        pl.concat_str(
-            pl.when(pl.col("place") >= 1).then(pl.format("unusual source ({})", shown_class)),
-            pl.when(pl.col("client") >= 1).then(pl.format("unusual client ({})", "family")),
-            pl.when((pl.col("place") < 1) & (pl.col("client") < 1)).then(pl.lit("rare source or client")),
-            separator=" and ", ignore_nulls=True,
-        ),
-    )
-    return sides.select(
-        "session_id", pl.lit("new-access").alias("detector_id"), score=bits,
-        reason=pl.when(known).then(old).when(pl.col("newcomer_bits") >= pl.col("group"))
-        .then(pl.lit("identity never seen before, while newcomers are rare among its peers"))
-        .otherwise(pl.format("identity never seen before, from a source unusual among its peers ({})", shown_class)),
-        event_ids=pl.col("ids").list.unique(maintain_order=True),
-    )
-
-
-def _new_deed(seen: pl.DataFrame) -> pl.DataFrame:
-    """What it did: the three most surprising deeds, each by how much it matters."""
-    top = (
-        seen.filter((pl.col("channel") == "deed") & (pl.col("score") > 0))
-        .sort("session_id", "score", "token", descending=[False, True, False])
-        .group_by("session_id", maintain_order=True).head(_MOST)
-    )
-    words = {name: predicate.did for name, predicate in PREDICATES.items()}
-    words |= {f"{name} denied": f"tried in vain to {predicate.does}" for name, predicate in PREDICATES.items()}
+def _combinations(frame: _Frame, events: pl.DataFrame, session_events: pl.DataFrame, circles: pl.DataFrame) -> pl.DataFrame:
+    """How many things it showed together that its peers had only shown apart; 0 is a score too, for p-values."""
+    found = new_combinations(events, session_events, circles, frozenset(SOURCE_CLASSES))
     return (
-        top.with_columns(word=pl.col("token").replace_strict(words, return_dtype=pl.String))
-        .group_by("session_id", maintain_order=True)
-        .agg(
-            pl.col("score").sum(), pl.col("own_sessions").first(), pl.col("word").str.join("; "),
-            event_ids=pl.col("event_ids").list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True),
-        )
+        frame.sessions.select("session_id").join(found, on="session_id", how="left", maintain_order="left")
         .select(
-            "session_id", pl.lit("new-deed").alias("detector_id"), "score",
-            reason=pl.format("unusual against {} earlier sessions: {}", "own_sessions", "word"), event_ids="event_ids",
+            "session_id", pl.lit("new-combination").alias("detector_id"), score=pl.col("n").fill_null(0.0),
+            reason=pl.format("not seen together before: {}", pl.col("words").fill_null("nothing")),
+            event_ids=pl.col("event_ids").fill_null([]),
         )
     )
+
+
+def _isolated(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) -> pl.DataFrame:
+    """How few cuts set it apart, and the features that do."""
+    columns = [name for name in features.columns if name in _NUMBERS]
+    values = features.select(pl.col(columns).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    made = isolate(values, frame.groups, frame.start, frame.end, settings.min_peers, settings.seed)
+    order = np.argsort(-made.weight, axis=1, kind="stable")[:, :_MOST]
+    reasons = []
+    for session, places in enumerate(order):
+        told = [
+            f"{_NUMBERS[columns[c]]} ({'more' if np.nan_to_num(values[session, c]) > made.middle[session, c] else 'less'})"
+            for c in places if made.weight[session, c] > 0 and np.nan_to_num(values[session, c]) != made.middle[session, c]
+        ]
+        reasons.append("unlike its peers in: " + (", ".join(told) or "no single number"))
+    return _frame(frame.sessions, "isolation", made.score, reasons)
 
 
 def _features(sessions: pl.DataFrame, features: pl.DataFrame | None) -> pl.DataFrame:
@@ -215,12 +212,32 @@ def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[
     distance, nearest, alone = past_distance(
         embeddings, identities(frame.sessions), frame.groups, frame.start, frame.end, settings.neighbours
     )
-    actions = frame.sessions["actions"].to_list()
-    reasons = []
-    for near, is_alone in zip(nearest, alone, strict=True):
-        did = ", ".join((actions[near[0]] or [])[:_MOST]) if near else "nothing"
-        reasons.append(f"summary unlike {'its peers' if is_alone else 'its own past'}; nearest did: {did}")
+    did = _did(frame, nearest)
+    reasons = [
+        f"summary unlike {'its peers' if is_alone else 'its own past'}; nearest did: {what}"
+        for is_alone, what in zip(alone, did, strict=True)
+    ]
     return _frame(frame.sessions, "far-summary", distance, reasons)
+
+
+def _near_peers(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
+    """Mean distance to the k nearest of all its peers."""
+    made = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
+    reasons = [f"summary unlike its nearest peers; nearest did: {what}" for what in _did(frame, made.nearest)]
+    return _frame(frame.sessions, "near-peers", made.distance, reasons)
+
+
+def _thin_place(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
+    """Local outlier factor among its peers."""
+    made = local_density(embeddings, frame.groups, frame.start, frame.end, settings.neighbours, settings.min_peers)
+    reasons = [f"more alone than its nearest peers are; nearest did: {what}" for what in _did(frame, made.nearest)]
+    return _frame(frame.sessions, "thin-place", made.factor, reasons)
+
+
+def _did(frame: _Frame, nearest: list[list[int]]) -> list[str]:
+    """What the nearest earlier session did, in words."""
+    actions = frame.sessions["actions"].to_list()
+    return [", ".join((actions[near[0]] or [])[:_MOST]) if near else "nothing" for near in nearest]
 
 
 def identities(sessions: pl.DataFrame) -> list[str]:
@@ -240,11 +257,11 @@ def _with_p_values(part: pl.DataFrame, frame: _Frame, settings: SignalSettings) 
         return part.with_columns(p_value=pl.lit(None, pl.Float64), strength=pl.lit(0.0))
     detector = str(part["detector_id"][0])
     placed = frame.sessions.select("session_id").join(part, on="session_id", how="left", maintain_order="left")
-    is_bits = detector in ("new-access", "new-deed")
+    is_bits = detector in _IN_BITS
     scores = placed["score"].fill_null(0.0 if is_bits else float("nan")).to_numpy()
     p_value = conformal_p_values(scores, frame.groups, frame.start, frame.end, settings.min_peers).p_value
     bits = scores if is_bits else -np.log2(p_value)
-    strength = 1 - 2 ** (-np.nan_to_num(bits) / _HALF_BITS[detector])
+    strength = 1 - 2 ** (-np.nan_to_num(bits) / _HALF_BITS_OF.get(detector, _HALF_BITS))
     return (
         placed.with_columns(
             p_value=pl.Series(p_value).fill_nan(None).round(6), strength=pl.Series(strength).round(6),

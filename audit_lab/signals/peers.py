@@ -6,7 +6,7 @@ Everything here looks at earlier sessions only: those of the same peer group tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from audit_lab.profile import SignalSettings
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 # Kinds whose small groups may be pooled: those that share a way of working.
 FAMILIES = {
@@ -77,10 +78,10 @@ def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], st
     """
     distance = np.full(len(groups), np.nan)
     nearest: list[list[int]] = [[] for _ in groups]
-    for members in _members(groups):
-        order, counts = earlier(members, start, end)
-        for at in range(0, len(members), _BLOCK):
-            asking, known = members[at : at + _BLOCK], counts[at : at + _BLOCK]
+    for group in members(groups):
+        order, counts = earlier(group, start, end)
+        for at in range(0, len(group), _BLOCK):
+            asking, known = group[at : at + _BLOCK], counts[at : at + _BLOCK]
             high = int(known.max(initial=0))
             low = max(0, int(known.min(initial=0)) - MAX_REFERENCES)
             if high < k:
@@ -129,16 +130,13 @@ def tail_surprise(
     Bits, sessions × features; NaN where earlier peers are fewer than `min_peers` or the feature is missing.
     """
     bits = np.full(features.shape, np.nan)
-    for members in _members(groups):
-        order, counts = earlier(members, start, end)
+    for asking, known, references, inside in _windows(groups, start, end):
+        width = inside.sum(axis=1)
+        enough = known >= min_peers
         for column in range(features.shape[1]):
-            past = features[order, column]
-            for session, known in zip(members, counts, strict=True):
-                value = features[session, column]
-                window = past[max(0, known - MAX_REFERENCES) : known]
-                if known < min_peers or np.isnan(value):
-                    continue
-                bits[session, column] = -np.log2((1 + np.sum(window >= value)) / (1 + len(window)))
+            values = features[asking, column]
+            above = (inside & (features[references, column][None, :] >= values[:, None])).sum(axis=1)
+            bits[asking, column] = np.where(enough & ~np.isnan(values), -np.log2((1 + above) / (1 + width)), np.nan)
     return bits
 
 
@@ -151,17 +149,15 @@ def conformal_p_values(scores: Floats, groups: Sequence[str], start: Times, end:
     on less past. The finest p that n references allow is 1/(n+1).
     """
     p_value = np.full(len(groups), np.nan)
-    references = np.zeros(len(groups), dtype=np.int64)
-    for members in _members(groups):
-        order, counts = earlier(members, start, end)
-        past = scores[order]
-        for session, known in zip(members, counts, strict=True):
-            window = past[max(0, known - MAX_REFERENCES) : known]
-            window = window[~np.isnan(window)]
-            references[session] = len(window)
-            if len(window) >= min_peers and not np.isnan(scores[session]):
-                p_value[session] = (1 + np.sum(window >= scores[session])) / (1 + len(window))
-    return Conformal(p_value, references)
+    n = np.zeros(len(groups), dtype=np.int64)
+    for asking, _known, references, inside in _windows(groups, start, end):
+        past = scores[references]
+        counted = inside & ~np.isnan(past)[None, :]
+        above = (counted & (past[None, :] >= scores[asking][:, None])).sum(axis=1)
+        n[asking] = counted.sum(axis=1)
+        enough = (n[asking] >= min_peers) & ~np.isnan(scores[asking])
+        p_value[asking] = np.where(enough, (1 + above) / (1 + n[asking]), np.nan)
+    return Conformal(p_value, n)
 
 
 def references_needed(n_sessions: int, n_findings: int, false_share: float = 0.1) -> int:
@@ -214,8 +210,24 @@ def resolution(sessions: pl.DataFrame, settings: SignalSettings, false_share: fl
     ).with_columns(is_enough=pl.col("n_references") >= pl.col("n_needed"))
 
 
-def _members(groups: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+def members(groups: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Return the sessions of each group, groups in order of their names."""
     found: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         found.setdefault(group, []).append(index)
     return [np.array(found[group], dtype=np.int64) for group in sorted(found)]
+
+
+def _windows(groups: Sequence[str], start: Times, end: Times) -> Iterator[tuple[Indices, Indices, Indices, npt.NDArray[np.bool_]]]:
+    """Yield blocks of sessions that ask, how many peers each of them has before it, who may be referred to, and who by whom."""
+    for group in members(groups):
+        order, counts = earlier(group, start, end)
+        # In order of what they know: the windows of a block then hardly differ.
+        rank = np.argsort(counts, kind="stable")
+        for at in range(0, len(group), _BLOCK):
+            block = rank[at : at + _BLOCK]
+            known = counts[block]
+            low, high = max(0, int(known[0]) - MAX_REFERENCES), int(known[-1])
+            position = np.arange(low, high)
+            inside = (position[None, :] < known[:, None]) & (position[None, :] >= known[:, None] - MAX_REFERENCES)
+            yield group[block], known, order[low:high], inside

@@ -98,7 +98,7 @@ def test_a_verdict_is_never_below_the_floor_and_an_unusable_one_is_not_used(stor
     story.session("x", verdict=0.95, usable=False, fused=0.3)
     story.session("y", fused=0.6)
     scores = story.evaluate().session_scores.filter(pl.col("scorer") == "all").sort("session_id")["score"].to_list()
-    assert scores == [0.7, 0.3, 0.6]
+    assert scores == pytest.approx([0.7, 0.3, 0.6])
 
 
 def test_a_scorer_without_scores_is_null_with_a_reason(story: Story) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 from evaluation_story import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,18 @@ def test_a_session_of_a_story_has_what_speaks_of_itself():
 
 def test_a_floor_lifts_the_session_whose_rule_it_is():
     assert scored({"a": 0.6, "b": 0.3, "c": 0.1}, {"b": 0.7}, verdict=0.7)["all"] == {"a": 0.6, "b": 0.7, "c": 0.1}
+
+
+def test_among_sessions_that_a_floor_lifted_the_fused_score_decides():
+    sessions = fill("sessions", [{"session_id": name} for name in "abc"])
+    rows = [("fused", "a", 0.2), ("fused", "b", 0.6), ("fused", "c", 0.65), ("floors", "a", 0.7), ("floors", "b", 0.7), ("floors", "c", 0.0)]
+    scores = fill("scores", [{"case_id": name, "session_id": name, "detector_id": kind, "score": value} for kind, name, value in rows])
+    candidates = fill("candidates", [
+        {"case_id": name, "session_ids": [name], "score": score, "floor": floor, "selected_by": "rank", "sampling_probability": 1.0}
+        for name, score, floor in (("a", 0.2, 0.7), ("b", 0.6, 0.7), ("c", 0.65, None))])
+    values = session_scores(sessions, scores, candidates, tables.empty("verdicts"), 0.5).by_scorer["all"]
+    assert values[1] > values[0] > 0.7 - 1e-9 > values[2] == 0.65
+    assert values == pytest.approx([0.7, 0.7, 0.65], abs=1e-6)
 
 
 def test_what_a_verdict_adds_goes_to_the_sessions_that_its_grounds_cite():

@@ -189,6 +189,7 @@ def test_whichever_of_cases_tokens_and_money_ends_first_cuts_the_list_and_says_s
 
 def test_floors_pass_beyond_tokens_and_money_too():
     made = limited(Limits(tokens=10_000, tokens_per_case=5_000), *range(7), exploration_share=0.5)
+    assert made.days.select("n_floor", "loudest", "n_loudest").rows() == [(7, "r0", 1)]
     counts = dict(made.candidates["selected_by"].value_counts().iter_rows())
     assert counts == {"floor": 7, "exploration": 1}
 
