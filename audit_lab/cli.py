@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from audit_lab import __version__, cli_beside, cli_review
 from audit_lab.cli_drift import drift
@@ -24,8 +25,26 @@ from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json, visible, write
 from audit_lab.profile import load_profile
 
+# The words as the help page shows them: in the order of the flow, by what one wants.
+PANELS = {
+    "The flow": ("demo", "ingest", "run", "judge", "report", "watch"),
+    "What is there": ("ledger", "blind", "volume", "sql", "show", "drift"),
+    "People": ("review", "label", "export", "release"),
+    "How well it works": ("evaluate", "calibrate", "compare", "experiment", "simulate"),
+    "Rules and settings": ("rules", "profile"),
+}
+_PLACES = {word: place for place, word in enumerate(word for words in PANELS.values() for word in words)}
+
+
+class _InOrder(TyperGroup):
+    """The words in the order of `PANELS`, whichever module they come from."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda word: _PLACES.get(word, len(_PLACES)))
+
+
 app = typer.Typer(
-    name="audit-lab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=_InOrder, name="audit-lab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Find the few Kubernetes audit sessions that matter, and show how well that works. Nothing is ever blocked: a person decides.",
 )
 profiles = typer.Typer(no_args_is_help=True, help="Settings: show, check.")
@@ -214,6 +233,12 @@ def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.
     """Say whether a profile is fine."""
     checked = load_profile(profile)
     out.print(f"profile '{checked.name}' is fine ({checked.digest[:16]})")
+
+
+for _panel, _words in PANELS.items():
+    for _info in (*app.registered_commands, *app.registered_groups):
+        if (_info.name or getattr(getattr(_info, "callback", None), "__name__", "")) in _words:
+            _info.rich_help_panel = _panel
 
 
 # ---- the way out ---------------------------------------------------------------------------------------------

@@ -191,3 +191,14 @@ def test_help_names_every_word() -> None:
     shown = run("--help").stdout
     for word in ("demo", "ingest", "run", "ledger", "blind", "volume", "sql", "show", "judge", "label", "evaluate", "report", "profile", "rules"):
         assert word in shown
+
+
+def test_the_help_page_shows_every_word_in_the_order_of_the_flow() -> None:
+    from audit_lab.cli import PANELS, app
+
+    words = [word for panel in PANELS.values() for word in panel]
+    named = [info.name or info.callback.__name__ for info in (*app.registered_commands, *app.registered_groups)]
+    assert sorted(words) == sorted(named)
+    page = run("--help").stdout
+    places = [page.index(f"\u2502 {word} ") for word in words]
+    assert places == sorted(places) and all(panel in page for panel in PANELS)
