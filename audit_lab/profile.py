@@ -150,6 +150,11 @@ class JudgeSettings(_Section):
     prompt: str = Field("", description="prompt: a built-in one by name, or the path of your own .md file; empty = the newest built-in")
     repair: bool = Field(True, description="ask once more where grounds do not hold")
     examples: int = Field(4, ge=0, le=12, description="labelled cases of earlier time shown before the question, where there are any")
+    example_cases: list[str] = Field(
+        default_factory=list,
+        description="cases and sessions that people judged and that models may be shown; incident files need no entry. What people say "
+        "reaches no prompt by itself: audit-lab release propose names cases worth an entry",
+    )
     max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit")
     max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit")
     calls_per_minute: int = Field(0, ge=0, description="most calls a minute; 0 = as many as concurrency allows")

@@ -133,13 +133,13 @@ def _examples(feedback: dict[str, pl.DataFrame], profile: Profile) -> list[dict[
     found: dict[str, str] = {}
     for row in mistakes.iter_rows(named=True):
         case_id = next((item for item in row["case_ids"] if item not in found), None)
-        if case_id is not None:
+        if case_id is not None and case_id not in profile.judge.example_cases:
             found[case_id] = f"shows a {row['direction']} of judge {row['what']} that came {row['n_wrong']} times ({_does(row['pattern'])})"
     return [
         make_proposal(
             "example", case_id, f"show case {case_id} to models as {decided[case_id]['verdict']}", why,
-            {"case_id": case_id, "verdict": decided[case_id]["verdict"]},
-            {"n_people": decided[case_id]["n_people"], "reason": decided[case_id]["reason"]},
+            {"judge.example_cases": [*profile.judge.example_cases, case_id]},
+            {"verdict": decided[case_id]["verdict"], "n_people": decided[case_id]["n_people"], "reason": decided[case_id]["reason"]},
         )
         for case_id, why in list(found.items())[:profile.judge.examples]
     ]

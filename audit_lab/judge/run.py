@@ -82,9 +82,11 @@ def examples_for(
     candidates, sessions, session_events, events, signals, labels, stories
         Tables of those names.
     settings
-        `examples`: most per case.
+        `examples`: most per case. `example_cases`: cases and sessions whose labels by people may be shown; labels of incident files may.
     """
     if labels is None or labels.is_empty() or not settings.examples:
         return ()
-    pool = labelled_examples(labels, sessions, session_events, events, signals, lang=settings.lang)
+    # What people say changes no prompt by itself: somebody puts the case into the profile.
+    allowed = labels.filter((pl.col("target_kind") == "incident") | pl.col("target_id").is_in(settings.example_cases))
+    pool = labelled_examples(allowed, sessions, session_events, events, signals, lang=settings.lang)
     return choose_examples(candidates, sessions, pool, settings.examples, stories)

@@ -6,11 +6,12 @@ import polars as pl
 import pytest
 
 from audit_lab import tables
-from audit_lab.judge import build_evidence, run_judge
+from audit_lab.judge import build_evidence, examples_for, run_judge
 from audit_lab.judge.examples import choose_examples, labelled_examples
 from audit_lab.judge.prompt import build_prompts, load_template
 from audit_lab.judge.rows import count_tokens, is_shown
 from audit_lab.judge.schema import parse_answer
+from audit_lab.profile import JudgeSettings
 from tests.judge.story import event, events_of_story, story
 
 
@@ -115,3 +116,18 @@ def test_the_whole_stage_in_one_call(world):
     assert made.verdicts["usable"].all()
     assert made.egress.is_empty()
     assert made.evidence.height > 10
+
+
+def test_what_people_say_reaches_no_prompt_by_itself(world):
+    tale, labels = world
+
+    def shown(labels, **settings):
+        found = examples_for(
+            tale.candidates, tale.sessions, tale.session_events, tale.events, tale.signals, labels, JudgeSettings(**settings))
+        return [example.answer for chosen in dict(found).values() for example in chosen]
+
+    of_file = labels.with_columns(target_kind=pl.lit("incident"))
+    assert shown(labels) == []
+    assert shown(of_file), "who loads an incident file says so"
+    assert shown(labels, example_cases=labels["target_id"].to_list()) == shown(of_file)
+    assert len(shown(labels, example_cases=labels["target_id"].to_list()[:1])) == 1
