@@ -236,7 +236,8 @@ def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.
 
 
 for _panel, _words in PANELS.items():
-    for _info in (*app.registered_commands, *app.registered_groups):
+    _infos: list[Any] = [*app.registered_commands, *app.registered_groups]
+    for _info in _infos:
         if (_info.name or getattr(getattr(_info, "callback", None), "__name__", "")) in _words:
             _info.rich_help_panel = _panel
 
