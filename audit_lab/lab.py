@@ -14,10 +14,10 @@ from audit_lab import __version__, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, require_balance, volume
 from audit_lab.asking import ask
 from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, probe_judge, read_originals, with_judge
-from audit_lab.errors import InputError, LabError
-from audit_lab.exporting import export_findings
+from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import Judge, import_answers
+from audit_lab.lab_people import PeopleVerbs
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
     Run,
@@ -28,15 +28,14 @@ from audit_lab.pipeline import (
     standing_labels,
 )
 from audit_lab.profile import Profile, load_profile
-from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
-from audit_lab.reviewing import add_labels, import_labels, open_desk, review_agreement, review_queue
+from audit_lab.review import append_labels, label_sessions, read_incidents
+from audit_lab.reviewing import import_labels
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
 
 if TYPE_CHECKING:
     from audit_lab.calibrating import WarmUp
     from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise
-    from audit_lab.review.widget import ReviewWidget
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 _REPORTED = (
@@ -45,7 +44,7 @@ _REPORTED = (
 )
 
 
-class Lab:
+class Lab(PeopleVerbs):
     """A folder that holds everything: tables as Parquet, one manifest, answers of models.
 
     Parameters
@@ -320,75 +319,6 @@ class Lab:
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")
 
-    # ---- people ------------------------------------------------------------------------------------------
-
-    def review_queue(self, author: str | None = None, *, everything: bool = False) -> pl.DataFrame:
-        """Return the cases to look at, in order: alerts by priority, audits among them; the score is null where a case is blind."""
-        self._need("verdicts")
-        return hide_blind(review_queue(self.store, self.profile, author, everything=everything))
-
-    def desk(self, author: str, *, cases: Sequence[str] = (), everything: bool = False, limit: int | None = None) -> Desk:
-        """Return a desk (docs/review.md): `author`'s way through the queue, case by case; labels are in the lab as they are said.
-
-        `cases` come first, whatever was said of them before; `everything` adds chosen cases below the line.
-        """
-        self._need("verdicts")
-        return open_desk(self.store, self.profile, author, include=cases, everything=everything, limit=limit)
-
-    def review_widget(self, author: str, *, cases: Sequence[str] = (), everything: bool = False, limit: int | None = None) -> ReviewWidget:
-        """Return the same desk as a notebook widget, to be judged at with the keyboard; labels are in the lab as they are said.
-
-        Raises
-        ------
-        MissingExtraError
-            When the extra 'notebook' is not installed.
-        """
-        from audit_lab.review.widget import ReviewWidget  # noqa: PLC0415 - only notebooks have what it needs
-
-        return ReviewWidget(self.desk(author, cases=cases, everything=everything, limit=limit))
-
-    def add_labels(self, labels: pl.DataFrame) -> None:
-        """Add rows of table labels to the ledger: what is there stays as it is. Safe beside a run and other reviewers."""
-        add_labels(self.store, labels)
-
-    def agreement(self) -> dict[str, Any]:
-        """Return how far people agree who judged the same: Cohen's kappa per pair, Krippendorff's alpha of all, where they differ."""
-        return review_agreement(self.store)
-
-    def export_findings(
-        self, shape: str, to: str | Path | None = None, *, closed: bool | None = None, now: datetime | None = None
-    ) -> tuple[str, list[Path], int]:
-        """Write findings as 'ocsf', 'tickets-md' or 'tickets-json'; return the text, the files written, and the number of findings.
-
-        `closed`: also those that people called benign; when not given, in ocsf only.
-        """
-        self._need("verdicts")
-        return export_findings(
-            self.store, self.profile, shape, None if to is None else Path(to), now or datetime.now(UTC), closed=closed)
-
-    def feedback(self) -> dict[str, pl.DataFrame]:
-        """Hold what people decided against what rules and judges said: false-positive ratios, repeated mistakes, pull of the score."""
-        from audit_lab.proposing import lab_feedback  # noqa: PLC0415
-
-        self._need("verdicts")
-        return lab_feedback(self.store, self.profile)
-
-    def propose_release(self, author: str, *, now: datetime | None = None, **learning: Any) -> tuple[pl.DataFrame, list[str]]:
-        """Write down what follows from people's decisions as proposals, changing nothing; return those that stand, and notes.
-
-        `learning`: until, max_fpr, confidence (`proposing.propose_release`).
-        """
-        from audit_lab.proposing import propose_release  # noqa: PLC0415
-
-        self._need("verdicts")
-        return propose_release(self.store, self.profile, author, now or datetime.now(UTC), **learning)
-
-    def standing_proposals(self) -> pl.DataFrame:
-        """Return the proposals for a release that stand; `lab.proposals` has all that was ever written down."""
-        from audit_lab.govern.proposals import standing_proposals  # noqa: PLC0415
-
-        return standing_proposals(self.store.read("proposals"))
-
     # ---- looking -----------------------------------------------------------------------------------------
 
     def sql(self, query: str) -> pl.DataFrame:
@@ -473,8 +403,3 @@ class Lab:
         tokens = verdicts["tokens_in"] + verdicts["tokens_out"]
         priced = verdicts.filter(tokens > 0)["cost_usd"]
         return counted | {"tokens": int(tokens.sum()), "cost_usd": None if priced.null_count() else float(priced.sum())}
-
-
-    def _need(self, name: str) -> None:
-        if self.store.inputs(name) is None:
-            raise LabError(f"lab '{self.store.root}' has no {name} yet", "audit-lab ingest PATH, then audit-lab run")
