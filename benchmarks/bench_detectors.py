@@ -24,7 +24,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from audit_lab.evaluate import Evaluation, evaluate
 from audit_lab.lab import Lab
 from audit_lab.sessions import session_features
-from audit_lab.signals import rank_cases
+from audit_lab.signals import find_outliers, rank_cases
 from audit_lab.signals.outliers import OUTLIERS
 
 ROOT = Path(__file__).parent.parent
@@ -76,16 +76,37 @@ def evaluate_all(lab: Lab) -> Evaluation:
 
     for name, values in {**trivial(sessions, events, members), **whole_batch(lab)}.items():
         add(name, values)
-    for name in OUTLIERS:
-        without = rank_cases(sessions, signals.filter(pl.col("detector_id") != name), lab.profile.signals, read("stories")).scores
-        scores.append(without.filter(pl.col("detector_id") == "fused").with_columns(detector_id=pl.lit(f"fused without {name}")))
-    for name, keep in {"fused without rules": pl.col("kind") == "outlier", "fused without outliers": pl.col("kind") != "outlier"}.items():
-        part = rank_cases(sessions, signals.filter(keep), lab.profile.signals, read("stories")).scores
-        scores.append(part.filter(pl.col("detector_id") == "fused").with_columns(detector_id=pl.lit(name)))
+    used = [name for name in OUTLIERS if name in lab.profile.signals.detectors]
+    others = other_detectors(lab, [name for name in OUTLIERS if name not in used])
+    parts = {f"fused without {name}": signals.filter(pl.col("detector_id") != name) for name in used}
+    parts |= {f"fused with {name}": pl.concat([signals, part]) for name, part in others.items()}
+    parts |= {"fused without rules": signals.filter(kind="outlier"), "fused without outliers": signals.filter(pl.col("kind") != "outlier")}
+    for name, part in parts.items():
+        fused = rank_cases(sessions, part, lab.profile.signals, read("stories")).scores
+        scores.append(fused.filter(pl.col("detector_id") == "fused").with_columns(detector_id=pl.lit(name)))
+    for name, part in others.items():
+        alone = rank_cases(sessions, part, lab.profile.signals, read("stories")).scores
+        scores.append(alone.filter(pl.col("detector_id") == name).with_columns(detector_id=pl.lit(f"{name} (off by default)")))
     return evaluate(
         sessions, members, events.select("event_id", "time"), read("incidents"), lab.standing_labels(), pl.concat(scores),
         read("candidates"), read("verdicts"), lab.profile.evaluate,
     )
+
+
+def other_detectors(lab: Lab, names: list[str]) -> dict[str, pl.DataFrame]:
+    """Run the outlier detectors that are off by default: the signals of each."""
+    read = lab.store.read
+    sessions, events, members = read("sessions"), read("events"), read("session_events")
+    settings = lab.profile.signals.model_copy(update={"detectors": names})
+    found = find_outliers(sessions, events, members, settings, _vectors(lab), session_features(events, members, sessions))
+    return {name: found.filter(pl.col("detector_id") == name) for name in names if name in set(found["detector_id"])}
+
+
+def _vectors(lab: Lab) -> np.ndarray | None:
+    """The embeddings that the lab holds, a row per session; none where it has none."""
+    held = lab.store.read("embeddings").filter(model=lab.profile.signals.model)
+    placed = lab.store.read("sessions").select("summary_digest").join(held, on="summary_digest", how="left", maintain_order="left")
+    return None if held.is_empty() or placed["vector"].null_count() else np.array(placed["vector"].to_list(), dtype=np.float32)
 
 
 def trivial(sessions: pl.DataFrame, events: pl.DataFrame, members: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -108,9 +129,9 @@ def whole_batch(lab: Lab) -> dict[str, np.ndarray]:
     sessions, events, members = read("sessions"), read("events"), read("session_events")
     pair = pl.concat_str(pl.col("verb"), pl.lit(":"), pl.concat_str("resource", "subresource", separator="/", ignore_nulls=True))
     counts = events.join(members, on="event_id").with_columns(pair=pair.fill_null("call")).group_by("session_id", "pair").len()
-    wide = sessions.select("session_id").join(
-        counts.pivot(on="pair", index="session_id", values="len"), on="session_id", how="left", maintain_order="left"
-    ).fill_null(0)
+    # In a fixed order: a decomposition depends on the order of its columns.
+    counted = counts.sort("pair", "session_id").pivot(on="pair", index="session_id", values="len")
+    wide = sessions.select("session_id").join(counted, on="session_id", how="left", maintain_order="left").fill_null(0)
     names, matrix = wide.columns[1:], wide.drop("session_id").to_numpy().astype(float)
     weights = np.array([SENSITIVE.get(name, 0) for name in names])
     platform = sessions["actor_kind"].is_in(["controller", "node"]).to_numpy()
@@ -126,16 +147,21 @@ def whole_batch(lab: Lab) -> dict[str, np.ndarray]:
         "quick: five rarest actions": np.sort(np.where(matrix > 0, -np.log((matrix > 0).mean(0)), 0), axis=1)[:, -5:].sum(1),
     }
     ranks = [pl.Series(values).rank("average").to_numpy() for values in quick.values()]
-    embedded = sessions.select("summary_digest").join(read("embeddings"), on="summary_digest", how="left", maintain_order="left")
-    vectors = np.array(embedded["vector"].to_list())
+    vectors = _vectors(lab)
     features = session_features(events, members, sessions).drop("session_id").fill_null(0).to_numpy()
     features = np.nan_to_num(np.sign(features) * np.log1p(np.abs(features)))
+    logs = np.log1p(matrix)
+    forest = IsolationForest(n_estimators=200, random_state=0).fit(features)
     known = {
-        "count vector, kNN": NearestNeighbors(n_neighbors=6).fit(np.log1p(matrix)).kneighbors(np.log1p(matrix))[0][:, 1:].mean(1),
-        "LOF on embeddings": -LocalOutlierFactor(10, metric="cosine").fit(vectors).negative_outlier_factor_,
-        "kNN on embeddings": NearestNeighbors(n_neighbors=6, metric="cosine").fit(vectors).kneighbors(vectors)[0][:, 1:].mean(1),
-        "IsolationForest on features": -IsolationForest(n_estimators=200, random_state=0).fit(features).score_samples(features),
+        "whole batch: count vector, kNN": NearestNeighbors(n_neighbors=6).fit(logs).kneighbors(logs)[0][:, 1:].mean(1),
+        "whole batch: IsolationForest on features": -forest.score_samples(features),
     }
+    if vectors is not None:
+        near = NearestNeighbors(n_neighbors=6, metric="cosine").fit(vectors)
+        known |= {
+            "whole batch: LOF on embeddings": -LocalOutlierFactor(10, metric="cosine").fit(vectors).negative_outlier_factor_,
+            "whole batch: kNN on embeddings": near.kneighbors(vectors)[0][:, 1:].mean(1),
+        }
     return {**quick, "quick: rank fusion of the four": np.mean(ranks, axis=0), **known}
 
 

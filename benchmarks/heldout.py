@@ -19,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from audit_lab import AuditLabError, Lab
-from audit_lab.evaluate import Evaluation
+from audit_lab.evaluate import Evaluation, evaluate
+from audit_lab.profile import load_profile
 from benchmarks.bench_detectors import evaluate_all
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +33,7 @@ bootstrap over actors for session rates, Wilson for incidents. Both are one smal
 """
 QUICK = "quick: rank fusion of the four"
 OURS = ("fused", "all")
+AFTER = "dev-later after dev"
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -41,6 +43,7 @@ def main() -> None:
         sys.exit("the recordings are not here (hint: set AUDIT_LAB_RECORDINGS)")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
     results = {name: _evaluate(recordings / name) for name in ("dev", "dev-later")}
+    results[AFTER] = _evaluate_after(recordings / "dev", recordings / "dev-later")
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
     PAGE.write_text(text + _section(commit, results), encoding="utf-8")
     print(_section(commit, results))
@@ -56,6 +59,35 @@ def _evaluate(folder: Path) -> dict[str, Any]:
         result = lab.evaluate(folder / "labels.jsonl", split=folder.name).as_dict()
         beside = evaluate_all(lab)
         return result | {"flow": lab.summary(), "took_s": took, "curve": beside.curve, "paired": paired_differences(beside)}
+
+
+def _evaluate_after(past: Path, folder: Path) -> dict[str, Any]:
+    """Evaluate the later recording in a lab that holds the earlier one too: sessions are compared with what was known before them.
+
+    Both fall on one calendar day, which a lab of each alone has to itself; so here that day has twice the budget.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        profile = load_profile("sample")
+        signals = profile.signals.model_copy(update={"budget_cases": 2 * profile.signals.budget_cases})
+        lab = Lab(Path(scratch) / "lab", profile.model_copy(update={"signals": signals}))
+        lab.ingest(past, cluster="dev")
+        ended: Any = lab.store.scan("events").select(pl.col("time").max()).collect().item()
+        lab.ingest(folder, cluster="dev")
+        started = time.monotonic()
+        lab.run()
+        took = time.monotonic() - started
+        lab.label(folder / "labels.jsonl")
+        read = lab.store.read
+        sessions = read("sessions").filter(pl.col("start") > ended)
+        inside = read("session_events").join(sessions, on="session_id", how="semi")
+        result = evaluate(
+            sessions, inside, read("events").select("event_id", "time"), read("incidents"), lab.standing_labels(),
+            read("scores").join(sessions, on="session_id", how="semi"), read("candidates"), read("verdicts"), lab.profile.evaluate,
+            split=AFTER,
+        )
+        return result.as_dict() | {
+            "flow": {"events": inside.height, "sessions": sessions.height}, "took_s": took, "curve": result.curve, "paired": {},
+        }
 
 
 def paired_differences(evaluation: Evaluation) -> dict[str, list[tuple[int, int, int]]]:
@@ -82,13 +114,15 @@ def paired_differences(evaluation: Evaluation) -> dict[str, list[tuple[int, int,
 
 
 def _section(commit: str, results: dict[str, dict[str, Any]]) -> str:
-    lines = [f"\n## {time.strftime('%Y-%m-%d')}, commit {commit}\n", "| | dev (in-sample) | dev-later |", "|---|---|---|"]
+    lines = [f"\n## {time.strftime('%Y-%m-%d')}, commit {commit}\n", f"| | dev (in-sample) | dev-later | {AFTER} |", "|---|---|---|---|"]
     for name, pick in _ROWS:
-        lines.append(f"| {name} | {pick(results['dev'])} | {pick(results['dev-later'])} |")
+        lines.append(f"| {name} | " + " | ".join(pick(result) for result in results.values()) + " |")
     lines.append("\nIncidents found when a share of the non-malicious sessions is let through:\n")
     lines += ["| scorer | data | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |", "|---|---|" + "---|" * len(SHARES)]
     for scorer in results["dev"]["curve"]:
         for name, result in results.items():
+            if scorer not in result["curve"]:
+                continue
             points = {round(point["share"], 4): point for point in result["curve"].get(scorer, [])}
             cells = [_found(points.get(share)) for share in SHARES]
             lines.append(f"| {scorer} | {name} | " + " | ".join(cells) + " |")
@@ -96,6 +130,8 @@ def _section(commit: str, results: dict[str, dict[str, Any]]) -> str:
     lines += ["| scorer | data | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |", "|---|---|" + "---|" * len(SHARES)]
     for scorer in OURS:
         for name, result in results.items():
+            if scorer not in result["paired"]:
+                continue
             cells = [f"{gain:+d} ({low:+d} to {high:+d})" for gain, low, high in result["paired"][scorer]]
             lines.append(f"| {scorer} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

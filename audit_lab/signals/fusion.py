@@ -21,7 +21,7 @@ from audit_lab import tables
 from audit_lab.hashing import short_id
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.choice import DAYS, Limits, choose_cases
-from audit_lab.signals.novelty import routine
+from audit_lab.signals.novelty import routine, whose_past
 
 # What an outlier detector's full strength is worth as a chance that the session matters. Rules carry theirs in their strength.
 WEIGHTS = {"new-deed": 0.8}
@@ -129,10 +129,7 @@ def _damped(hits: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Rule hits with `chance`: their strength, less what is routine for this identity or for most of its peers."""
     if hits.is_empty():
         return hits.with_columns(chance=pl.lit(0.0))
-    circles = sessions.select(
-        "session_id", "start", world="cluster", identity=pl.col("user").fill_null(pl.concat_str(pl.lit("?"), "actor_kind")),
-        peers="actor_kind",
-    )
+    circles = whose_past(sessions)
     return routine(hits, circles).with_columns(
         chance=pl.col("strength") * (LEAST_ROUTINE + (1 - LEAST_ROUTINE) * (1 - pl.col("own_routine")) * (1 - pl.col("peer_routine")))
     )

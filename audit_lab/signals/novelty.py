@@ -53,6 +53,30 @@ class _Past:
         return (1 + sum(self.newcomers)) / (1 + len(self.newcomers))
 
 
+def whose_past(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Return whom each session is compared with: `session_id`, `start`, `world` (cluster), `identity`, `peers` (kind of actor).
+
+    Whoever shows no credential, or one that does not hold, is nobody: all of them together are no identity with habits. They
+    are told apart by the network that they come from.
+
+    Parameters
+    ----------
+    sessions
+        Table sessions.
+    """
+    nobody = pl.col("actor_kind").is_in(["anonymous", "unauthenticated"]) | pl.col("user").is_null()
+    by_network = pl.concat_str(pl.lit("?"), "actor_kind", pl.lit("@"), _network())
+    return sessions.select(
+        "session_id", "start", world="cluster", identity=pl.when(nobody).then(by_network).otherwise("user"), peers="actor_kind"
+    )
+
+
+def _network() -> pl.Expr:
+    """The network of a source: /24, or /64 of IPv6; 'none' where there is no address."""
+    cut = pl.col("source_ip").str.replace(r"\.\d+$", "").str.replace(r"^((?:[0-9a-fA-F]*:){4}).*$", "$1")
+    return cut.fill_null("none")
+
+
 def session_tokens(events: pl.DataFrame, session_events: pl.DataFrame) -> pl.DataFrame:
     """Return what each session shows, one row per session, channel and token.
 
@@ -68,10 +92,9 @@ def session_tokens(events: pl.DataFrame, session_events: pl.DataFrame) -> pl.Dat
     `first_time`; `weight` 0–1, how much a deed matters (1 for the other channels); `event_ids`, at most ten.
     """
     refused = pl.when(DENIED | UNAUTHENTICATED).then(pl.lit(" denied")).otherwise(pl.lit(""))
-    network = pl.col("source_ip").str.replace(r"\.\d+$", "").str.replace(r"^((?:[0-9a-fA-F]*:){4}).*$", "$1")
     # Only what is needed is joined and sorted: the lists of an events table are many times heavier.
     acted = (
-        events.select("event_id", "time", "source_class", "client_family", source=network.fill_null("none"), refused=refused)
+        events.select("event_id", "time", "source_class", "client_family", source=_network(), refused=refused)
         .join(session_events, on="event_id", how="inner").sort("time", "event_id")
     )
     deeds = acted.select("session_id", "time", "event_id", "refused").join(

@@ -30,7 +30,7 @@ from audit_lab.signals.combinations import new_combinations
 from audit_lab.signals.density import local_density
 from audit_lab.signals.habits import new_access, new_deed
 from audit_lab.signals.isolation import isolate
-from audit_lab.signals.novelty import session_tokens, surprises
+from audit_lab.signals.novelty import session_tokens, surprises, whose_past
 from audit_lab.signals.peers import conformal_p_values, nearest_distance, past_distance, peer_groups, tail_surprise
 
 OUTLIERS: tuple[str, ...] = get_args(OutlierName)
@@ -128,10 +128,7 @@ def _parts(
 ) -> list[pl.DataFrame]:
     """What each wanted detector has to say: session_id, detector_id, score, reason, event_ids."""
     wanted, sessions = settings.detectors, frame.sessions
-    circles = sessions.select(
-        "session_id", "start", world="cluster", identity=pl.col("user").fill_null(pl.concat_str(pl.lit("?"), "actor_kind")),
-        peers="actor_kind",
-    )
+    circles = whose_past(sessions)
     parts = []
     if {"new-access", "new-deed"} & set(wanted):
         seen = surprises(session_tokens(events, session_events), circles).with_columns(score=pl.col("bits") * pl.col("weight"))

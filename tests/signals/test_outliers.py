@@ -11,7 +11,7 @@ from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.neighbours import nearest_sessions
-from audit_lab.signals.novelty import session_tokens, surprises
+from audit_lab.signals.novelty import session_tokens, surprises, whose_past
 from audit_lab.signals.outliers import find_outliers
 from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, references_needed, resolution, tail_surprise
 from audit_lab.vocabulary import is_closed
@@ -278,3 +278,21 @@ def test_the_nearest_sessions_say_what_it_resembles():
         nearest_sessions("s-unknown", sessions, vectors)
     with pytest.raises(InputError, match="1 embeddings for 6 sessions"):
         nearest_sessions(ids[0], sessions, vectors[:1])
+
+
+def test_who_shows_no_credential_is_nobody_and_told_apart_by_network():
+    stranger = {"user": None, "actor_kind": "unauthenticated", "client_family": "http_library"}
+    made = world(*[{**stranger, "source_ip": f"10.0.{i}.1"} for i in range(12)], {**stranger, "source_ip": "10.0.3.9"})
+    past = whose_past(made[0])
+    assert past["identity"].n_unique() == 12
+    assert past["identity"][-1] == past["identity"][3] == "?unauthenticated@10.0.3"
+    # Strangers come from everywhere: none of them leaves a habit by coming from another network than the last.
+    assert found(made).filter(pl.col("detector_id") == "new-access")["strength"].max() in (None, pytest.approx(0.0, abs=0.2))
+    outside = world(*[{**stranger, "source_ip": f"10.0.{i}.1"} for i in range(12)], {**stranger, "source_ip": "203.0.113.9", "source_class": "public"})
+    row = found(outside).filter(pl.col("session_id") == last(outside)).row(0, named=True)
+    assert row["reason"] == "identity never seen before, from a source unusual among its peers (public)"
+
+
+def test_anonymous_is_no_identity_either():
+    sessions = world({"user": "system:anonymous", "actor_kind": "anonymous", "source_ip": "2001:db8:1:2:3::1"}, {"user": "ann"})[0]
+    assert whose_past(sessions)["identity"].to_list() == ["?anonymous@2001:db8:1:2:", "ann"]
