@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -193,11 +193,10 @@ def learn_probabilities(
         rows = rows.join(standing_labels(store).filter(pl.col("verdict") != "unsure"), on="session_id", how="semi")
     labelled = rows.select("score", malicious=pl.col("class") == "malicious", time="end")
     last = found.data_end
-    until = before or last
-    if until is None:
+    if last is None:
         raise InputError("no session to learn from", "audit-lab run")
-    # `fit_calibrator` takes what ended before a moment: the last session itself counts as well when no moment is given.
-    learnt = fit_calibrator(labelled.with_columns(pl.col("time") - pl.duration(microseconds=1)), until, method)  # type: ignore[arg-type]
+    until = before or last + timedelta(microseconds=1)
+    learnt = fit_calibrator(labelled, until, method)  # type: ignore[arg-type]
     if keep and learnt.calibrator is not None:
         with store.writing():
             store.remember(CALIBRATION, LearntCalibrator(learnt.calibrator, scorer, until).as_dict())

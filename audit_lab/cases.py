@@ -45,14 +45,26 @@ def find_case(store: Store, case_or_session: str) -> dict[str, Any]:
     members = row["session_ids"][0].to_list() if row.height else [chosen]
     case_id = row["case_id"][0] if row.height else ""
     inside = store.scan("session_events").filter(pl.col("session_id").is_in(members))
+    verdicts = store.read("verdicts").filter(pl.col("case_id") == case_id)
     return {
         "case": row.to_dicts()[0] if row.height else None,
+        "probability": _probability(store, row, verdicts),
         "sessions": sessions.filter(pl.col("session_id").is_in(members)),
         "signals": store.read("signals").filter(pl.col("session_id").is_in(members)),
         "evidence": store.read("evidence").filter(pl.col("case_id") == case_id).sort("row"),
-        "verdicts": store.read("verdicts").filter(pl.col("case_id") == case_id),
+        "verdicts": verdicts,
         "events": store.scan("events").join(inside, on="event_id", how="semi").sort("time", "event_id").collect(),
     }
+
+
+def _probability(store: Store, case: pl.DataFrame, verdicts: pl.DataFrame) -> float | None:
+    """Return what a case's score means by the lab's calibrator; None without a case or a calibrator."""
+    if case.is_empty() or store.remembered("calibration") is None:
+        return None
+    from audit_lab.calibrating import probability_of  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    said = verdicts.filter("usable")["score"].drop_nulls().to_list() or case["score"].to_list()
+    return probability_of(store, max(*said, case["floor"][0] or 0.0))
 
 
 def read_originals(store: Store, case_or_session: str, limit: int) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def moment(text: str | None) -> datetime | None:
 
 def evaluate(
     incidents: Annotated[Path | None, typer.Option(help="Incident file, JSON lines; when not given, the last one.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only sessions that start after this time (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(help="Only sessions that start at this time or later (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Only sessions that end before this time (UTC).")] = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="Also compare the stages at equal budgets: raw rules to cascade.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Show earlier evaluations instead, with the versions behind each.")] = False,

@@ -101,7 +101,8 @@ def print_case(found: dict[str, Any], lang: str = "en") -> None:
     """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko)."""
     case = found["case"]
     if case:
-        place = f"rank {case['rank']}, score {case['score']:.2f}, {case['selected_by']}"
+        chance = "" if found["probability"] is None else f" (probability {found['probability']:.2f})"
+        place = f"rank {case['rank']}, score {case['score']:.2f}{chance}, {case['selected_by']}"
         out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
     for session in found["sessions"].iter_rows(named=True):
         out.print(f"\n[bold]{session['session_id']}[/]  {escape(visible(session['actor']) or '(no user)')} from {session['source_ip']}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -46,8 +46,8 @@ def gather(store: Store, since: datetime | None = None, until: datetime | None =
     store
         The lab.
     since, until
-        Only sessions that start after `since`, and that end before `until`. One that lies across either is on neither side. An incident
-        whose sessions all lie elsewhere is left out; one that no session holds is judged by its own dates.
+        Only sessions that start at or after `since`, and that end before `until`. One that lies across either is on neither side. An
+        incident whose sessions all lie elsewhere is left out; one that no session holds is judged by its own dates.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def gather(store: Store, since: datetime | None = None, until: datetime | None =
     sessions, labels, incidents = store.read("sessions"), standing_labels(store), store.read("incidents")
     inside = pl.lit(value=True)
     if since is not None:
-        inside &= pl.col("start") > since
+        inside &= pl.col("start") >= since
     if until is not None:
         inside &= pl.col("end") < until
     kept = sessions.filter(inside)
@@ -98,7 +98,7 @@ def evaluate_lab(
     split
         Name of the data in every metric; says the time limits when not given.
     since, until
-        Only sessions that start after, and end before.
+        Only sessions that start at or after, and end before.
     seed
         Of the resampling.
 
@@ -109,9 +109,7 @@ def evaluate_lab(
     """
     if store.rows("incidents") == 0 and store.rows("labels") == 0:
         raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
-    learnt = profile.evaluate.learnt_until
-    if learnt is not None and (since is None or since < learnt):
-        since = learnt
+    since = _later(profile, since)
     found = gather(store, since, until)
     remembered = store.remembered(CALIBRATION)
     return evaluate(
@@ -120,13 +118,22 @@ def evaluate_lab(
     )
 
 
+def _later(profile: Profile, since: datetime | None = None) -> datetime | None:
+    """Return from when sessions count: never what the threshold was learnt from."""
+    learnt = profile.evaluate.learnt_until
+    if learnt is None:
+        return since
+    first = learnt + timedelta(microseconds=1)
+    return first if since is None else max(first, since)
+
+
 def split_name(since: datetime | None, until: datetime | None) -> str:
     """Return the name of a part of the data.
 
     >>> split_name(None, None), split_name(datetime(2026, 11, 1), None)
-    ('all', 'after 2026-11-01 00:00:00')
+    ('all', 'from 2026-11-01 00:00:00')
     """
-    parts = [f"{word} {moment:%Y-%m-%d %H:%M:%S}" for word, moment in (("after", since), ("before", until)) if moment is not None]
+    parts = [f"{word} {moment:%Y-%m-%d %H:%M:%S}" for word, moment in (("from", since), ("before", until)) if moment is not None]
     return " ".join(parts) or "all"
 
 
@@ -192,7 +199,7 @@ def climb(store: Store, profile: Profile, alerts_per_day: int | None = None) -> 
     Frame of `ladder` with alerts_per_day in front: raw rules (no exception applied), with exceptions, + outliers (the fused score),
     + baseline judge, + model, + cascade. Rungs of models are null until a model has judged this lab's candidates.
     """
-    found = gather(store, profile.evaluate.learnt_until)
+    found = gather(store, _later(profile))
     evaluation = evaluate(**vars(found), settings=profile.evaluate.model_copy(update={"bootstrap": 100, "impact": []}), split="ladder")
     cases = evaluation.scored.cases
     order = found.sessions.sort("session_id").select("session_id")

@@ -176,7 +176,7 @@ class Lab(PeopleVerbs):
     ) -> Evaluation:
         """Compare what was flagged with an incident file, or with the labels that are in the lab; `lab.metrics` keeps the figures.
 
-        `since` and `until` take only sessions that start after and end before; with `evaluate.learnt_until` only later ones count.
+        `since` and `until` take only sessions that start then or later, and end before; with `evaluate.learnt_until` only later ones count.
         """
         from audit_lab.evaluating import evaluate_lab, keep_metrics  # noqa: PLC0415 - scikit-learn takes a second to import
 

@@ -18,7 +18,7 @@ NONE = "no calibrator: audit-lab calibrate --probabilities learns one from label
 
 @dataclass(frozen=True)
 class LearntCalibrator:
-    """A calibrator with what it may be used for: the scorer it was learnt on, and sessions that start after `until`."""
+    """A calibrator with what it may be used for: the scorer it was learnt on, and sessions that start at `until` or later."""
 
     calibrator: Calibrator
     scorer: str
@@ -74,9 +74,9 @@ def calibrated_figures(
     said = (known.method, learnt.scorer, known.n, known.positives, learnt.until)
     if learnt.scorer not in scores:
         return CalibratedFigures(*said, None, None, f"no scores of '{learnt.scorer}'")
-    later = (sessions["start"] > learnt.until).to_numpy() & (shown if learnt.scorer == "all" else np.ones_like(shown))
+    later = (sessions["start"] >= learnt.until).to_numpy() & (shown if learnt.scorer == "all" else np.ones_like(shown))
     if not later.any():
-        return CalibratedFigures(*said, None, None, f"no session starts after {learnt.until:%Y-%m-%d %H:%M}, when its labels end")
+        return CalibratedFigures(*said, None, None, f"no session starts after {learnt.until:%Y-%m-%d %H:%M:%S}, when its labels end")
     raw = np.clip(scores[learnt.scorer], 0.0, 1.0)
     return CalibratedFigures(
         *said, probability_figures(positive, raw, draw, n_bins, among=later),

@@ -28,7 +28,8 @@ def reviewed_cases(
     Returns
     -------
     Frame, one row per case in order of case_id: case_id, flagged, stratum, sampling_probability (1 for chosen cases; the recorded one for
-    drawn cases and as many others as they stand for; 0 for the rest), malicious (null = not reviewed).
+    drawn cases and as many others as they stand for; 0 for the rest), malicious (null = not reviewed; a label of a chosen case below the
+    line counts only when the case was drawn for review, `labels.sampling_probability`).
 
     Raises
     ------
@@ -50,8 +51,11 @@ def reviewed_cases(
         .otherwise(pl.lit("chosen"))
     )
     cases = cases.with_columns(stratum=stratum, flagged=pl.col("flagged").fill_null(False))
+    said = _stand_for(cases).join(_said(chosen, labels), on="case_id", how="left", maintain_order="left")
+    # Below the line people also look where they please: only what was drawn with a known probability stands for the rest.
+    by_choice = (pl.col("stratum") == "chosen") & ~pl.col("flagged") & ~pl.col("drawn").fill_null(value=False)
     return (
-        _stand_for(cases).join(_said(chosen, labels), on="case_id", how="left", maintain_order="left")
+        said.with_columns(malicious=pl.when(by_choice).then(None).otherwise("malicious"))
         .select("case_id", "flagged", "stratum", "sampling_probability", "malicious")
     )
 
@@ -85,6 +89,8 @@ def _said(chosen: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """Return what people said of each candidate: malicious when one of them said so of it or one of its sessions."""
     members = chosen.select("case_id", session_id="session_ids").explode("session_id", empty_as_null=False)
     spoken = labels.filter(pl.col("verdict").is_in(["malicious", "benign", "benign-but-suspicious"]))
-    of_case = spoken.filter(pl.col("target_kind") == "case").select(case_id="target_id", verdict="verdict")
-    of_session = spoken.filter(pl.col("target_kind") == "session").join(members, on="session_id", how="inner").select("case_id", "verdict")
-    return pl.concat([of_case, of_session]).group_by("case_id").agg(malicious=(pl.col("verdict") == "malicious").any())
+    told = ("case_id", "verdict", "sampling_probability")
+    of_case = spoken.filter(pl.col("target_kind") == "case").with_columns(case_id="target_id").select(told)
+    of_session = spoken.filter(pl.col("target_kind") == "session").join(members, on="session_id", how="inner").select(told)
+    return pl.concat([of_case, of_session]).group_by("case_id").agg(
+        malicious=(pl.col("verdict") == "malicious").any(), drawn=pl.col("sampling_probability").is_not_null().any())

@@ -74,4 +74,5 @@ class Story:
         }
 
     def evaluate(self, threshold: float = 0.5, **keys: Any) -> Evaluation:
-        return evaluate(**self.frames(), settings=EvaluateSettings(threshold=threshold, bootstrap=200), **keys)
+        own = {key: keys.pop(key) for key in list(keys) if key in EvaluateSettings.model_fields}
+        return evaluate(**self.frames(), settings=EvaluateSettings(threshold=threshold, bootstrap=200, **own), **keys)

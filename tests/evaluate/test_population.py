@@ -42,7 +42,9 @@ def test_each_stratum_has_its_size_and_its_reviews() -> None:
     sizes = dict(cases.group_by("stratum").len().iter_rows())
     assert sizes == {"chosen": 10, "drawn at 0.5": 10, "drawn at 0.1": 80}
     assert cases.filter(pl.col("malicious").is_not_null()).group_by("stratum").len().sort("stratum").rows() == [
-        ("chosen", 10), ("drawn at 0.1", 8), ("drawn at 0.5", 5)]
+        ("chosen", 9), ("drawn at 0.1", 8), ("drawn at 0.5", 5)]  # c000 was looked at below the line without having been drawn
+    drawn = labels(**said).with_columns(sampling_probability=pl.when(pl.col("target_id") == "c000").then(1.0))
+    assert reviewed_cases(**run(), labels=drawn, threshold=0.5).filter(pl.col("case_id") == "c000")["malicious"].to_list() == [False]
     # A verdict brought c000 below the line; c010 is above it, but was drawn, not chosen.
     assert cases.filter("flagged")["case_id"].to_list() == [f"c{number:03}" for number in range(1, 10)]
     found = estimate_from_audits(cases, max_half_width=1.0)

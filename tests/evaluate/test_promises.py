@@ -82,7 +82,7 @@ def test_violations_stay_at_five_percent(n: int, limit: float, grain: int) -> No
 def test_sessions_taken_for_independent_break_the_promise_and_actors_keep_it() -> None:
     """Actors differ, and some have hundreds of sessions: the same rule over sessions is wrong far more often than 5 %."""
     generator = np.random.default_rng(12)
-    rounds, n_actors, limit = 400, 100, 0.05
+    rounds, n_actors, limit = 2000, 100, 0.05
     # An actor's sessions lie around its own level; how often a new actor exceeds a threshold is known by a large sample.
     sizes = generator.zipf(1.6, 200_000).clip(1, 300)
     levels = generator.beta(2, 5, 200_000)
@@ -105,7 +105,7 @@ def test_sessions_taken_for_independent_break_the_promise_and_actors_keep_it() -
         # Share of all sessions above it, spread neglected (it is small against the levels).
         above = 1 - cumulative[np.searchsorted(sorted_levels, over_sessions)] / cumulative[-1]
         broken["sessions"] += above > limit
-    assert exact(broken["actors"], rounds).high <= 0.09
+    assert exact(broken["actors"], rounds).high <= 0.07
     assert broken["sessions"] / rounds > 0.15
 
 
