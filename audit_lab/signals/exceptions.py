@@ -1,8 +1,9 @@
 """Noise first: exceptions say what is no finding, narrowly, with an owner, a reason and an expiry.
 
-An exception hides events from rules; it deletes nothing, and the table `exceptions` counts what it hid. It can
-never cover everything a rule finds, nor touch a rule with a floor unless it names that rule, nor hide what somebody does
-under another identity: `user` is compared with the whole actor, 'jane' is not 'jane as system:admin'.
+An exception hides events from rules; it deletes nothing, and the table `exceptions` counts what it hid. It never covers
+everything a rule finds, nor touches a rule with a floor unless it names that rule, nor hides what somebody does under
+another identity: `user` is compared with the whole actor, 'jane' is not 'jane as system:admin', nor 'Jane'. What anybody
+can write, a user agent, narrows an exception but never makes one.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from audit_lab import classes
 from audit_lab.errors import InputError
 from audit_lab.signals.rulebook import Rule
 
-_SCOPES = ("users", "actor_kinds", "namespaces", "images", "clients", "paths")
-_SAYS = {"users": "actor", "actor_kinds": "actor kind", "namespaces": "namespace", "images": "every image", "clients": "client family",
-         "paths": "path"}
+_SCOPES = ("users", "actor_kinds", "sources", "namespaces", "images", "clients", "paths")
+_SAYS = {"users": "actor", "actor_kinds": "actor kind", "sources": "source", "namespaces": "namespace", "images": "every image",
+         "clients": "client family", "paths": "path"}
+# What the client writes itself and nothing checks.
+_CLAIMED = ("clients",)
 HIDDEN = {"rule": pl.Int64, "i": pl.Int64, "exception_id": pl.String}
 
 
@@ -38,8 +41,9 @@ class RuleException:
         Name, who answers for it, why it is noise, and the last day it holds.
     rules
         Rules it applies to, by id.
-    users, actor_kinds, namespaces, images, clients, paths
-        Actor as in `events`, kind of actor, namespace, images (all of a pod's), client family, path of the request.
+    users, actor_kinds, sources, namespaces, images, clients, paths
+        Actor as in `events`, kind of actor, class of the source address (`private`, or a name of the profile's networks),
+        namespace, images (all of a pod's), client family, path of the request.
     pack
         False: not for the built-in pack, whose rules leave this routine out by themselves and mean it where they do not.
     """
@@ -51,6 +55,7 @@ class RuleException:
     rules: tuple[str, ...] = ("*",)
     users: tuple[str, ...] = ()
     actor_kinds: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
@@ -78,8 +83,8 @@ class RuleException:
     def matches(self) -> pl.Expr:
         """Return the expression over `events` that tells which events it covers."""
         path = pl.col("uri").str.split("?").list.first()
-        columns = {"users": pl.col("actor"), "actor_kinds": pl.col("actor_kind"), "namespaces": pl.col("namespace"),
-                   "clients": pl.col("client_family"), "paths": path}
+        columns = {"users": pl.col("actor"), "actor_kinds": pl.col("actor_kind"), "sources": pl.col("source_class"),
+                   "namespaces": pl.col("namespace"), "clients": pl.col("client_family"), "paths": path}
         terms = [columns[name].str.contains(_pattern(getattr(self, name))) for name in columns if getattr(self, name)]
         if self.images:
             fits = pl.col("images").list.eval(pl.element().str.contains(_pattern(self.images)))
@@ -155,8 +160,11 @@ def _parse(entry: dict[str, Any], source: Path) -> RuleException:
     for key, values in lists.items():
         if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
             raise InputError(f"{where}: '{key}' is not a list of texts", f'e.g. {key} = ["…"]')
-    if not any(set(lists[key]) - {"*"} for key in _SCOPES):
+    narrowing = [key for key in _SCOPES if lists[key] and not any(_covers_all(value) for value in lists[key])]
+    if not narrowing:
         raise InputError(f"{where} covers everything", f"narrow it by one of {', '.join(_SCOPES)}")
+    if not set(narrowing) - set(_CLAIMED):
+        raise InputError(f"{where} rests on the client alone, which anybody can claim to be", "add users, actor_kinds or sources")
     for key, allowed in (("actor_kinds", classes.ACTOR_KINDS), ("clients", classes.CLIENT_FAMILIES)):
         wrong = [value for value in lists[key] if not any(fnmatch.fnmatchcase(word, value) for word in allowed)]
         if wrong:
@@ -165,12 +173,21 @@ def _parse(entry: dict[str, Any], source: Path) -> RuleException:
     return RuleException(name, entry["owner"], entry["reason"], expires, **scopes)
 
 
+def _covers_all(pattern: str) -> bool:
+    """Tell whether a wildcard pattern says nothing: stars and question marks only, or any path.
+
+    >>> _covers_all("?*"), _covers_all("/*"), _covers_all("/healthz*")
+    (True, True, False)
+    """
+    return not pattern.strip("*?/")
+
+
 def hidden_by(
     rules: Sequence[Rule], hits: pl.DataFrame, events: pl.DataFrame, exceptions: Sequence[RuleException], today: date | None
 ) -> pl.DataFrame:
     """Return [rule, i, exception_id] of the hits that an exception covers; the first that fits is named."""
     found = [pl.DataFrame(schema=HIDDEN)]
-    needed = ["actor", "actor_kind", "namespace", "client_family", "uri", "images"]
+    needed = ["actor", "actor_kind", "source_class", "namespace", "client_family", "uri", "images"]
     for exception in exceptions:
         if exception.expires is not None and today is not None and today > exception.expires:
             continue
@@ -185,6 +202,6 @@ def hidden_by(
 
 
 def _pattern(globs: Sequence[str]) -> str:
-    """Return one regular expression for wildcard patterns; fnmatch's own has marks that other engines refuse."""
+    """Return one regular expression for wildcard patterns; upper and lower case differ, as in Kubernetes' own names."""
     one = [re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs]
-    return f"(?is)^(?:{'|'.join(one)})$"
+    return f"(?s)^(?:{'|'.join(one)})$"

@@ -14,8 +14,9 @@ from audit_lab.signals.exceptions import RuleException
 from audit_lab.signals.rulebook import Rule
 
 PROPOSALS: dict[str, Any] = {
-    "exception_id": pl.String, "rule_id": pl.String, "user": pl.String, "client": pl.String, "namespace": pl.String, "scope": pl.String,
-    "n_sessions": pl.Int64, "n_events": pl.Int64, "status": pl.String, "why": pl.String, "expires": pl.Date,
+    "exception_id": pl.String, "rule_id": pl.String, "user": pl.String, "source": pl.String, "client": pl.String, "namespace": pl.String,
+    "scope": pl.String, "n_sessions": pl.Int64, "n_events": pl.Int64, "share_of_rule": pl.Float64, "status": pl.String, "why": pl.String,
+    "expires": pl.Date,
 }
 
 
@@ -45,9 +46,11 @@ def propose_exceptions(
     Returns
     -------
     polars.DataFrame
-        One row per rule, actor, client family and namespace that keeps coming: `status` is `proposed` or `refused`, and `why`
-        says what it would have hidden or how often it fired. Rules with a floor are never proposed. The events are
-        those that signals name, at most 50 each.
+        One row per rule, actor, class of source address, client family and namespace that keeps coming: `status` is
+        `proposed` or `refused`, and `why` says what it would have hidden or how often it fired; `share_of_rule` is the share of
+        the rule's sessions that it would have had a part in. Refused is what would hide a labelled incident, and what
+        anybody can be: no exception for requests without a credential. Rules with a floor are never proposed. The events
+        are those that signals name, at most 50 each.
     """
     tables.check(signals, "signals")
     tables.check(labels, "labels")
@@ -57,14 +60,16 @@ def propose_exceptions(
         signals.filter(pl.col("detector_id").is_in(list(touchable))).join(earlier, on="session_id", how="semi")
         .select("detector_id", "session_id", pl.col("event_ids").alias("event_id")).explode("event_id")
         .join(session_events, on=["event_id", "session_id"], how="semi")
-        .join(events.select("event_id", "actor", "client_family", "namespace"), on="event_id")
+        .join(events.select("event_id", "actor", "actor_kind", "source_class", "client_family", "namespace"), on="event_id")
     )
+    sessions_of_rule = named.group_by("detector_id").agg(pl.col("session_id").n_unique().alias("n_of_rule"))
     habits = (
-        named.group_by("detector_id", "actor", "client_family", "namespace")
+        named.group_by("detector_id", "actor", "actor_kind", "source_class", "client_family", "namespace")
         .agg(pl.col("session_id").n_unique().cast(pl.Int64).alias("n_sessions"),
              pl.col("event_id").n_unique().cast(pl.Int64).alias("n_events"))
         .filter((pl.col("n_sessions") >= min_sessions) & (pl.col("actor") != ""))
-        .sort("n_sessions", "detector_id", "actor", "client_family", "namespace", descending=[True, False, False, False, False])
+        .join(sessions_of_rule, on="detector_id")
+        .sort("n_sessions", "detector_id", "actor", "source_class", "client_family", "namespace", descending=[True] + [False] * 5)
     )
     incidents = _incident_events(labels, earlier, session_events, events)
     expires = (until + lifetime).date()
@@ -82,18 +87,21 @@ def _incident_events(labels: pl.DataFrame, earlier: pl.DataFrame, session_events
 
 
 def _proposal(habit: dict[str, str | int | None], rule: Rule, incidents: pl.DataFrame, expires: date) -> dict[str, object]:
-    actor, client, namespace = str(habit["actor"]), str(habit["client_family"]), habit["namespace"]
+    actor, client, namespace, source = str(habit["actor"]), str(habit["client_family"]), habit["namespace"], str(habit["source_class"])
     exception = RuleException(
-        short_id("x", rule.rule_id, actor, client, namespace), "", "", expires, rules=(rule.rule_id,), users=(_exact(actor),),
-        clients=(client,), namespaces=(_exact(str(namespace)),) if namespace is not None else (),
+        short_id("x", rule.rule_id, actor, source, client, namespace), "", "", expires, rules=(rule.rule_id,), users=(_exact(actor),),
+        sources=(source,), clients=(client,), namespaces=(_exact(str(namespace)),) if namespace is not None else (),
     )
     hidden = incidents.filter(exception.matches())["target_id"].unique().sort().to_list()
     status, why = "proposed", f"{habit['n_sessions']} sessions, none of them part of a labelled incident"
+    if habit["actor_kind"] in ("anonymous", "unauthenticated"):
+        status, why = "refused", "anybody can come without a credential"
     if hidden:
         status, why = "refused", f"it would hide events of the labelled incident {', '.join(hidden[:3])}"
     return {
-        "exception_id": exception.exception_id, "rule_id": rule.rule_id, "user": actor, "client": client, "namespace": namespace,
-        "scope": exception.scope, "n_sessions": habit["n_sessions"], "n_events": habit["n_events"], "status": status, "why": why,
+        "exception_id": exception.exception_id, "rule_id": rule.rule_id, "user": actor, "source": source, "client": client,
+        "namespace": namespace, "scope": exception.scope, "n_sessions": habit["n_sessions"], "n_events": habit["n_events"],
+        "share_of_rule": int(habit["n_sessions"] or 0) / int(habit["n_of_rule"] or 1), "status": status, "why": why,
         "expires": expires,
     }
 
@@ -104,7 +112,7 @@ def exceptions_toml(proposals: pl.DataFrame) -> str:
     for row in proposals.filter(pl.col("status") == "proposed").to_dicts():
         lines = [
             "[[exception]]", f"id = {_quoted(row['exception_id'])}", f"rules = [{_quoted(row['rule_id'])}]",
-            f"users = [{_quoted(_exact(row['user']))}]", f"clients = [{_quoted(row['client'])}]",
+            f"users = [{_quoted(_exact(row['user']))}]", f"sources = [{_quoted(row['source'])}]", f"clients = [{_quoted(row['client'])}]",
             *([f"namespaces = [{_quoted(_exact(row['namespace']))}]"] if row["namespace"] is not None else []),
             'owner = ""', 'reason = ""', f"expires = {row['expires'].isoformat()}", f"# {row['why']}",
         ]

@@ -36,7 +36,8 @@ def exception(**scope: Any) -> RuleException:
 
 
 @pytest.mark.parametrize(("scope", "hides"), [
-    ({"users": ("jane",)}, True), ({"users": ("JAN?",)}, True), ({"users": ("j*",)}, True), ({"users": ("jan",)}, False),
+    ({"users": ("jane",)}, True), ({"users": ("JAN?",)}, False), ({"users": ("jan?",)}, True), ({"users": ("Jane",)}, False), ({"sources": ("private",)}, True),
+    ({"sources": ("public",)}, False), ({"namespaces": ("Shop",)}, False), ({"namespaces": ("sh0p",)}, False), ({"users": ("j*",)}, True), ({"users": ("jan",)}, False),
     ({"users": (".*",)}, False), ({"actor_kinds": ("human",)}, True), ({"actor_kinds": ("node",)}, False),
     ({"namespaces": ("shop",)}, True), ({"namespaces": ("shop-*",)}, False), ({"clients": ("kubectl",)}, True),
     ({"paths": ("/api/v1/*",)}, True), ({"paths": ("/healthz",)}, False), ({"users": ("jane",), "namespaces": ("other",)}, False),
@@ -213,6 +214,25 @@ def test_a_proposal_becomes_an_exception_once_somebody_answers_for_it(tmp_path: 
     path.write_text(text.replace('owner = ""', 'owner = "me"').replace('reason = ""', 'reason = "routine"'), encoding="utf-8")
     left = run_rules_aside(some("exec-into-pod"), tables_of["events"], tables_of["session_events"], load_exceptions(path)).signals
     assert {name.split("-")[1] for name in left["session_id"]} == {"eve"}
+
+
+def test_what_anybody_can_be_is_never_proposed() -> None:
+    tables_of = history([])
+    events = tables_of["events"].with_columns(
+        actor=pl.when(pl.col("user") == "jane").then(pl.lit("system:anonymous")).otherwise("actor"),
+        actor_kind=pl.when(pl.col("user") == "jane").then(pl.lit("anonymous")).otherwise("actor_kind"))
+    by_user = {row["user"]: row for row in propose_exceptions(PACK, **{**tables_of, "events": events}, until=FIRST + 30 * DAY).to_dicts()}
+    assert by_user["system:anonymous"]["status"] == "refused" and "anybody" in by_user["system:anonymous"]["why"]
+    assert by_user["eve"]["status"] == "proposed" and by_user["eve"]["share_of_rule"] == 0.5
+
+
+def test_a_proposal_does_not_follow_its_user_to_another_network() -> None:
+    tables_of = history([])
+    proposal = propose_exceptions(PACK, **tables_of, until=FIRST + 30 * DAY).filter(pl.col("user") == "jane").to_dicts()[0]
+    assert proposal["source"] == "private" and "source 'private'" in proposal["scope"]
+    made = exception(users=("jane",), sources=("private",), rules=("exec-into-pod",))
+    assert run([EXEC], [made], some("exec-into-pod")).signals.height == 0
+    assert run([{**EXEC, "source_ip": "198.51.100.4"}], [made], some("exec-into-pod")).signals.height == 1
 
 
 def test_hostile_names_stay_inside_their_quotes(tmp_path: Path) -> None:
