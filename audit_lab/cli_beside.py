@@ -24,16 +24,20 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing more comes.")] = False,
 ) -> None:
     """Run the rules on events as they come: one JSON line for each hit, within seconds; no model is asked."""
-    from audit_lab.signals import load_rules  # noqa: PLC0415
-    from audit_lab.watching import Watcher, follow  # noqa: PLC0415
+    from audit_lab.following import follow  # noqa: PLC0415
+    from audit_lab.signals import ROUTINE, load_exceptions, load_rules  # noqa: PLC0415
+    from audit_lab.watching import Watcher  # noqa: PLC0415
 
     settings = load_profile(profile)
-    watcher = Watcher(load_rules(settings.signals.rules), settings)
-    for batch in follow(source, from_start=from_start):
+    noise = [*ROUTINE, *(item for path in settings.signals.exceptions for item in load_exceptions(path, routine=False))]
+    watcher = Watcher(load_rules(settings.signals.rules), settings, noise)
+    if not source.startswith("kafka://") and source != "-" and not once and not Path(source).exists():
+        err.print(f"waiting for '{source}'")
+    for batch in follow(source, from_start=from_start, wait=not once):
         for hit in watcher.feed(batch):
-            sys.stdout.write(json.dumps(hit, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(hit) + "\n")  # names of actors are untrusted: a terminal gets ASCII only
         sys.stdout.flush()
-        if once and not batch:
+        if once and not batch and source != "-":
             break
     err.print(f"{watcher.n_events:,} events read, {watcher.n_rejected:,} records not understood")
 

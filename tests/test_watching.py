@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from audit_lab import following, watching
 from audit_lab.archive import find_archives
 from audit_lab.errors import InputError
+from audit_lab.following import follow
 from audit_lab.profile import load_profile
 from audit_lab.signals import load_rules
-from audit_lab.watching import Watcher, follow
+from audit_lab.signals.exceptions import RuleException
+from audit_lab.watching import Watcher, retention_s
 
 from .archive.conftest import lines, record
 
@@ -119,3 +126,177 @@ def test_what_cannot_be_watched_is_told(source: str, says: str) -> None:
         pytest.importorskip("confluent_kafka", reason="needs the extra 'kafka'")
     with pytest.raises(InputError, match=says):
         next(iter(follow(source)))
+
+
+# ---- files: nothing is lost, nothing is read twice -------------------------------------------------------
+
+
+def lines_of(path: Path, steps: list[Callable[[], object]], wait: bool = False) -> list[bytes]:
+    """Follow a file while `steps` happen to it, one whenever nothing more comes; return the lines that were read."""
+    found: list[bytes] = []
+    todo = [*steps, *[lambda: None] * 4]
+    for batch in follow(str(path), poll_s=0.01, wait=wait, stop=lambda: not todo):
+        found += [line for line in batch if line]
+        if not batch and todo:
+            todo.pop(0)()
+    return found
+
+
+def append(path: Path, text: bytes) -> Callable[[], object]:
+    def step() -> None:
+        with path.open("ab") as stream:
+            stream.write(text)
+    return step
+
+
+def test_what_is_written_just_before_a_rotation_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"one\n")
+
+    def rotate() -> None:
+        append(path, b"two\nthree without end")()
+        path.rename(tmp_path / "audit-1.log")
+        path.write_bytes(b"four\n")
+
+    assert lines_of(path, [rotate, append(path, b"five\n")]) == [b"one", b"two", b"three without end", b"four", b"five"]
+
+
+def test_a_rotation_may_leave_no_file_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"one\n")
+    steps = [lambda: path.rename(tmp_path / "old.log"), lambda: None, append(path, b"two\n")]
+    assert lines_of(path, steps) == [b"one", b"two"]
+
+
+def test_a_file_that_is_cut_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"one\ntwo\n")
+    assert lines_of(path, [lambda: path.write_bytes(b"new\n")]) == [b"one", b"two", b"new"]
+    path.write_bytes(b"one\n")
+    # Cut and grown beyond its old length between two looks.
+    assert lines_of(path, [lambda: path.write_bytes(b"longer than before\nmore\n")]) == [b"one", b"longer than before", b"more"]
+
+
+def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"on")
+    assert lines_of(path, [append(path, b"e\ntw"), append(path, b"o"), append(path, b"\n")]) == [b"one", b"two"]
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "MAX_LINE", 1000)
+    monkeypatch.setattr(following, "BLOCK", 300)
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"x" * 5000 + b"\nnext\n")
+    found = lines_of(path, [])
+    assert found[-1] == b"next" and max(map(len, found)) <= 1300
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for_where_its_folder_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    assert lines_of(path, [append(path, b"one\n"), append(path, b"two\n")], wait=True) == [b"one", b"two"]
+    with pytest.raises(InputError, match="no file"):
+        next(iter(follow(str(tmp_path / "nowhere" / "audit.log"), wait=True)))
+    with pytest.raises(InputError, match="no file"):
+        next(iter(follow(str(tmp_path), wait=True)))
+
+
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log.gz"
+    path.write_bytes(gzip.compress(b"one\n"))
+    with pytest.raises(InputError, match="compressed") as caught:
+        next(iter(follow(str(path))))
+    assert "audit-lab ingest" in str(caught.value.hint)
+
+
+def test_standard_input_is_read_in_batches_and_ends_with_it() -> None:
+    text = lines(*(secret_list(n) for n in range(30))) + json.dumps(secret_list(31)).encode()
+    done = subprocess.run(
+        [sys.executable, "-m", "audit_lab", "watch", "-", "--once"], input=text, capture_output=True, timeout=120, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {event for rule, event in found(told) if rule == "secrets-listed-cluster-wide"} == {f"s-{n}" for n in (*range(30), 31)}
+    assert b"31 events read" in done.stderr
+
+
+# ---- long runs -------------------------------------------------------------------------------------------
+
+
+def at(hour: float, name: str, **fields: object) -> dict[str, object]:
+    stamp = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return record(name, requestReceivedTimestamp=stamp, stageTimestamp=stamp, level="RequestResponse", **fields)
+
+
+ACCOUNT = at(0, "made", verb="create", requestURI="/api/v1/namespaces/shop/serviceaccounts",
+             objectRef={"resource": "serviceaccounts", "namespace": "shop", "name": "helper", "apiVersion": "v1"},
+             requestObject={"kind": "ServiceAccount", "metadata": {"name": "helper"}})
+BOUND = at(5, "bound", verb="create", requestURI="/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+           objectRef={"resource": "clusterrolebindings", "name": "h", "apiGroup": "rbac.authorization.k8s.io", "apiVersion": "v1"},
+           requestObject={"kind": "ClusterRoleBinding", "roleRef": {"kind": "ClusterRole", "name": "edit"},
+                          "subjects": [{"kind": "ServiceAccount", "namespace": "shop", "name": "helper"}]})
+
+
+def used(hour: float) -> dict[str, object]:
+    return at(hour, f"used-{hour}", user={"username": "system:serviceaccount:shop:helper"}, requestURI="/api/v1/secrets",
+              objectRef={"resource": "secrets", "apiVersion": "v1"})
+
+
+def test_a_chain_of_a_day_is_seen_across_many_batches_and_not_after_its_window() -> None:
+    watcher = Watcher(load_rules([]), PROFILE)
+    for hour, event in ((0, ACCOUNT), (5, BOUND)):
+        watcher.feed([json.dumps(event).encode()])
+        for n in range(5):
+            watcher.feed(lines(*(at(hour + n + 0.1, f"n-{hour}-{n}-{k}", verb="get") for k in range(20))).splitlines())
+    hits = watcher.feed([json.dumps(used(20)).encode()])
+    chain, = [hit for hit in hits if hit["rule"] == "account-created-bound-used"]
+    assert chain["event_ids"] == ["made", "bound", "used-20"]
+    assert not [hit for hit in watcher.feed([json.dumps(used(24.5)).encode()]) if hit["rule"] == "account-created-bound-used"]
+
+
+def test_memory_stays_bounded_and_rare_long_chains_survive_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("KEPT_EVENTS", 40), ("RECENT_RECORDS", 50)):
+        monkeypatch.setattr(watching, name, size)
+    watcher = Watcher(load_rules([]), PROFILE)
+    watcher.feed([json.dumps(ACCOUNT).encode(), json.dumps(BOUND).encode()])
+    for batch in range(6):
+        flood = [at(6 + batch / 10, f"f-{batch}-{n}", user={"username": "eve"}, requestURI="/api/v1/secrets",
+                    objectRef={"resource": "secrets", "apiVersion": "v1"}) for n in range(100)]
+        watcher.feed(lines(*flood).splitlines())
+        assert watcher.kept.height <= 40 and len(watcher.told) <= 200 and watcher._records.height <= 50
+    assert watcher.n_dropped > 0
+    assert "account-created-bound-used" in {hit["rule"] for hit in watcher.feed([json.dumps(used(20)).encode()])}
+
+
+def test_only_what_can_begin_a_window_is_kept() -> None:
+    kept = retention_s(load_rules([]))
+    assert kept["service-account-created"] == kept["binding-written"] == 86_400
+    assert kept["account-acts"] == 0 and kept["person-acts"] == 0, "the end of a chain needs no past"
+    assert kept["object-list"] == 180 + 3600, "the window of the sweep within that of the chain above it"
+
+
+def test_exceptions_hold_while_watching_and_expire_by_the_time_of_the_events() -> None:
+    noise = RuleException("x", "me", "inventory", expires=date(2026, 1, 1), rules=("secrets-listed-cluster-wide",), users=("*",), actor_kinds=("*",))
+    watcher = Watcher(load_rules([]), PROFILE, [noise])
+    assert "secrets-listed-cluster-wide" not in {hit["rule"] for hit in watcher.feed([json.dumps(secret_list(1)).encode()])}
+    later = at(30, "later", requestURI="/api/v1/secrets", objectRef={"resource": "secrets", "apiVersion": "v1"})
+    assert "secrets-listed-cluster-wide" in {hit["rule"] for hit in watcher.feed([json.dumps(later).encode()])}
+
+
+def test_hits_are_out_within_five_seconds(tmp_path: Path) -> None:
+    """Measured from the line's writing to the hit, through the command itself; the best of three, for busy machines."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(lines(secret_list(0)))
+    process = subprocess.Popen([sys.executable, "-m", "audit_lab", "watch", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        delays = []
+        for n in (1, 2, 3):
+            begun = time.monotonic()
+            append(path, lines(secret_list(n)))()
+            while f"s-{n}" not in process.stdout.readline().decode():
+                pass
+            delays.append(time.monotonic() - begun)
+        assert min(delays) < 5, delays
+    finally:
+        process.terminate()
+        process.wait(20)
