@@ -103,7 +103,9 @@ def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: 
         while not stop():
             block = handle.read(BLOCK)
             if block:
-                yield lines.feed(block)
+                # A piece of a long line is not the end of what comes.
+                if whole := lines.feed(block):
+                    yield whole
                 continue
             yield []
             time.sleep(poll_s)
