@@ -113,11 +113,8 @@ def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: 
                 continue
             moved = path.stat().st_ino != os.fstat(handle.fileno()).st_ino
             if moved:
-                # What was written between the last look and the move is still in the old file.
-                while block := handle.read(BLOCK):
-                    yield lines.feed(block)
+                yield from _drained(handle, lines)
             if moved or path.stat().st_size < handle.tell() or _beginning(handle, len(head)) != head:
-                yield lines.end() if moved else []
                 handle.close()
                 handle, lines = path.open("rb"), _Splitter()
                 head = b""
@@ -125,6 +122,13 @@ def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: 
                 head = _head(handle, path)
     finally:
         handle.close()
+
+
+def _drained(handle: BinaryIO, lines: _Splitter) -> Iterator[list[bytes]]:
+    """Yield what was written between the last look at a file and its being moved away."""
+    while block := handle.read(BLOCK):
+        yield lines.feed(block)
+    yield lines.end()
 
 
 def _head(handle: BinaryIO, path: Path) -> bytes:
