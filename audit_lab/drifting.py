@@ -19,6 +19,7 @@ from audit_lab.store import Store
 
 # Below this share of sessions with a vector their mean would be the mean of some kinds of sessions only.
 MOST_SESSIONS = 0.99
+NAMED = 5  # new values named where many appear at once
 
 
 def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date | None = None) -> pl.DataFrame:
@@ -44,7 +45,7 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
 
 
 def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:
-    """Return what is alarming, once for each feature and new value, the largest first within a family.
+    """Return what is alarming, once for each feature, the largest first within a family; new values that are told together are one.
 
     Parameters
     ----------
@@ -53,27 +54,37 @@ def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    Frame: family, feature, value, kind, since, first_period, last_period (with an alarm), n_periods (with an alarm), is_on (in the last
-    period that was compared), and of the last alarm before, after, size (of the measure that decides: PSI, standard deviations, or the
-    factor between rates), q_value, detail.
+    Frame: family, feature, value (new ones, at most five of them named), n_values, kind, since, first_period, last_period (with an alarm),
+    is_on (in the last period that was compared), and of the last alarm before, after, size (of the measure that decides: PSI, standard
+    deviations, or the factor between rates), q_value, detail.
     """
     last = table["period"].max()
     decides = (
         pl.when(pl.col("kind") == "category").then("psi").when(pl.col("kind").is_in(["number", "vector"])).then("wasserstein")
         .when(pl.col("kind").is_in(["rate", "volume"])).then("ratio")
     )
-    found = table.filter("alarm").with_columns(size=decides).sort("period").group_by(
+    found = table.filter("alarm").with_columns(size=decides).sort("period", "value").group_by(
         "family", "feature", "value", "kind", maintain_order=True
     ).agg(
-        pl.col("since").last(), first_period=pl.col("period").min(), last_period=pl.col("period").max(), n_periods=pl.len().cast(pl.Int64),
-        is_on=pl.col("period").max() == last, **{name: pl.col(name).last() for name in ("before", "after", "size", "q_value", "detail")},
+        pl.col("since").last(), first_period=pl.col("period").min(), last_period=pl.col("period").max(),
+        **{name: pl.col(name).last() for name in ("before", "after", "size", "q_value", "detail")},
     )
     order = {family: place for place, family in enumerate(FAMILIES)}
+    more = pl.when(pl.len() > NAMED).then(pl.format(" and {} more", pl.len() - NAMED)).otherwise(pl.lit(""))
+    apart = pl.when(pl.col("kind") == "presence").then(pl.lit("")).otherwise("value").alias("apart")
+    together = found.group_by("family", "feature", "kind", "first_period", apart, maintain_order=True).agg(
+        value=pl.col("value").head(NAMED).str.join(", ") + more.first(), n_values=pl.len().cast(pl.Int64), since=pl.col("since").min(),
+        last_period=pl.col("last_period").max(), is_on=pl.col("last_period").max() == last, before=pl.col("before").first(),
+        after=pl.col("after").max(), size=pl.col("size").first(), q_value=pl.col("q_value").min(), detail=pl.col("detail").first(),
+    )
     large = pl.max_horizontal(pl.col("size"), 1 / pl.col("size"))
     return (
-        found.with_columns(place=pl.col("family").replace_strict(order, return_dtype=pl.Int64), large=large)
-        .sort("place", "kind", "large", "feature", "value", descending=[False, False, True, False, False], nulls_last=True)
-        .drop("place", "large")
+        together.with_columns(place=pl.col("family").replace_strict(order, return_dtype=pl.Int64), large=large)
+        .sort(pl.col("place"), "kind", -pl.col("large"), "feature", "first_period", "value", nulls_last=True)
+        .select(
+            "family", "feature", "value", "n_values", "kind", "since", "first_period", "last_period", "is_on", "before", "after", "size",
+            "q_value", "detail",
+        )
     )
 
 

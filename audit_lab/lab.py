@@ -295,12 +295,14 @@ class Lab(PeopleVerbs):
     def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
         """Write the report as one HTML file into folder `out` and return its path."""
         # Drawing packages take seconds to import: only a report pays for them.
+        from audit_lab.drifting import drift_alarms  # noqa: PLC0415
         from audit_lab.govern import ReportInput, write_report  # noqa: PLC0415
 
         if period is not None and not re.fullmatch(r"[\w.-]{1,40}", period):
             raise InputError(f"'{period}' is no period", "letters, digits, '.', '_' and '-', e.g. 2026-11")
         self._need("verdicts")
         evaluation = self.evaluate() if self.store.rows("incidents") else None
+        moved = self.drift()
         events = self.store.read("events")
         first: datetime = events["time"].min()  # type: ignore[assignment]
         name = period or first.strftime("%Y-%m")
@@ -315,6 +317,8 @@ class Lab(PeopleVerbs):
             versions=self.versions(),
             lang=lang,
             labels=self.standing_labels(),
+            drift=moved,
+            drift_alarms=drift_alarms(moved),
             **{table: self.store.read(table) for table in _REPORTED},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")

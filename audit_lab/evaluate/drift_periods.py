@@ -3,7 +3,7 @@
 With many sessions every difference is significant, so an alarm needs both. It is more than chance between days makes: days (within
 weekdays and weekends) are dealt out at random between reference and period, and false discoveries are controlled over all features of
 the period (Benjamini & Hochberg 1995). And it is large enough to matter beyond what chance gives. A value that was never there is tested
-exactly: how likely is it that all its days lie in the period, given how many there are (Fisher); values that could not be significant
+exactly: how likely is it that all its days lie after the reference, given how many there are (Fisher); values that could not be significant
 wherever their days lay are no tests (Tarone 1990).
 """
 
@@ -165,33 +165,46 @@ def _centroid(sums: pl.DataFrame, window: Window, settings: DriftSettings) -> di
 
 
 def _new_values(counts: pl.DataFrame, window: Window, settings: DriftSettings) -> tuple[list[dict[str, Any]], int]:
-    """Return a row for each value that only the period has, and how many further values were tested (with p-value 1)."""
-    n_blocks, n_mine = len(window.blocks), int(window.exchange.current.sum())
+    """Return a row for each value of the period that the reference never had, and how many further values were tested (p-value 1).
+
+    Two questions are asked of a value, each at half the level: do all its blocks lie in the period (what begins and is frequent is told at
+    once), and do all of them lie after the reference (what is rare but stays is told a week later)?
+    """
     mine = [block for block, flag in zip(window.blocks, window.exchange.current, strict=True) if flag]
+    n_reference, n_later, n_mine = len(window.reference), len(window.since) - len(window.reference), len(mine)
     seen = (
         counts.filter((pl.col("kind") == "presence") & pl.col("block").is_in(window.since) & (pl.col("n") > 0))
-        .with_columns(
-            used=pl.col("block").is_in(window.blocks), mine=pl.col("block").is_in(mine), known=pl.col("block").is_in(window.reference),
-        )
+        .with_columns(mine=pl.col("block").is_in(mine), known=pl.col("block").is_in(window.reference))
         .group_by("family", "feature", "value")
-        .agg(
-            pl.col("used", "mine").sum(), pl.col("known").any(), n=pl.col("n").filter("mine").sum(), first=pl.col("block").min(),
-        )
-        .filter(pl.col("used").is_between(1, n_mine)).sort("family", "feature", "value")
+        .agg(blocks=pl.len(), mine=pl.col("mine").sum(), known=pl.col("known").any(), n=pl.col("n").filter("mine").sum(),
+             first=pl.col("block").min())
+        .filter(pl.col("blocks") <= n_later).sort("family", "feature", "value")
     )
     rows, idle = [], 0
-    for family, feature, value, days, of_mine, known, n, first in seen.iter_rows():
-        chance = float(stats.hypergeom.pmf(days, n_blocks, n_mine, days))
-        testable = chance <= settings.alpha
-        if known or of_mine < days:
+    for family, feature, value, blocks, of_mine, known, n, first in seen.iter_rows():
+        at_best = _chance_of(blocks, n_reference, n_mine, n_later, alone=blocks <= n_mine)
+        # A value whose blocks could not be significant wherever they lay is told, but is no test.
+        testable = at_best <= settings.alpha
+        if known or not of_mine:
             idle += testable
             continue
-        # A value whose days could not be significant wherever they lay is told, but is no test.
         rows.append(_empty(family, feature, "presence") | {
-            "value": value, "n_current": float(n), "before": 0.0, "after": days / n_mine, "p_value": chance, "alarm": testable,
-            "since": first,
+            "value": value, "n_current": float(n), "before": 0.0, "after": of_mine / n_mine, "alarm": testable, "since": first,
+            "p_value": _chance_of(blocks, n_reference, n_mine, n_later, alone=of_mine == blocks),
         })
     return rows, idle
+
+
+def _chance_of(blocks: int, n_reference: int, n_mine: int, n_later: int, *, alone: bool) -> float:
+    """Return the p-value of a value whose `blocks` all lie after the reference, `alone` when they all lie in the period.
+
+    >>> round(_chance_of(5, 28, 7, 14, alone=True), 7), round(_chance_of(8, 28, 7, 14, alone=False), 7)
+    (0.0001294, 5.09e-05)
+    """
+    chances = [float(stats.hypergeom.pmf(blocks, n_reference + n_later, n_later, blocks))]
+    if alone:
+        chances.append(float(stats.hypergeom.pmf(blocks, n_reference + n_mine, n_mine, blocks)))
+    return min(1.0, 2 * min(chances))
 
 
 def _control(rows: list[dict[str, Any]], idle: int, settings: DriftSettings) -> None:

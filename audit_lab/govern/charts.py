@@ -17,8 +17,11 @@ import altair as alt
 import polars as pl
 import vl_convert
 
+from audit_lab.errors import InputError
 from audit_lab.govern import pictures
+from audit_lab.govern.drift_picture import draw_drift
 from audit_lab.govern.svg import VEGA_LITE
+from audit_lab.profile import DriftSettings
 from audit_lab.visible import clean
 
 VEGA_LITE_MIME = "application/vnd.vegalite.v5+json"  # what JupyterLab 4 and VS Code draw; they read version 6 as well
@@ -83,6 +86,21 @@ def incident_curve(curve: Mapping[str, Sequence[Mapping[str, Any]]], lang: str =
 def rate_intervals(rates: pl.DataFrame, lang: str = "en") -> alt.TopLevelMixin:
     """Return a rate per scorer with its interval; arguments as in `pictures.rate_intervals`."""
     return _chart(pictures.rate_intervals(rates, lang))
+
+
+def drift_map(table: pl.DataFrame, settings: DriftSettings | None = None, lang: str = "en") -> alt.TopLevelMixin:
+    """Return weeks against what is watched, darker where it moved more than chance explains, alarms marked; see `draw_drift`.
+
+    Raises
+    ------
+    InputError
+        When nothing was compared; the table's column reason says why.
+    """
+    spec = draw_drift(table, settings or DriftSettings(), lang)
+    if spec is None:
+        reason = next(iter(table["reason"].drop_nulls()), "the table is empty")
+        raise InputError(f"no drift to draw: {reason}", "lab.drift() on at least two weeks or days")
+    return _chart(spec)
 
 
 def _chart(spec: pictures.Spec) -> alt.TopLevelMixin:

@@ -19,6 +19,8 @@ from audit_lab import palette
 from audit_lab.errors import InputError
 from audit_lab.govern import numbers, pictures, summary
 from audit_lab.govern.cases import Case, build_cases
+from audit_lab.govern.drift_picture import draw_drift
+from audit_lab.govern.drift_section import drift_section
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes
 from audit_lab.govern.story_chart import draw_story
@@ -68,7 +70,7 @@ def render_report(data: ReportInput) -> str:
     malicious = [item for item in outcomes if item.malicious]
     lookalikes = [item for item in outcomes if not item.malicious]
     bars, bands, left_out = timeline_frames(data, cases)
-    evaluation = data.evaluation
+    evaluation, drift = data.evaluation, drift_section(data, t)
     contents = [
         ("headline", t("Headline"), None),
         ("flow", t("Flow"), None),
@@ -76,6 +78,7 @@ def render_report(data: ReportInput) -> str:
         ("timeline", t("Timeline"), None),
         ("quality", t("How well it works"), None),
         *([("incidents", t("Incidents"), len(malicious))] if outcomes else []),
+        *([("drift", t("Drift"), len(drift["alarms"]) + drift["left_out"] if drift["n_periods"] else None)] if drift else []),
         ("cost", t("Cost"), None),
         ("data", t("Data"), None),
         ("versions", t("Versions"), None),
@@ -123,6 +126,7 @@ def render_report(data: ReportInput) -> str:
             scorers=summary.scorer_rows(evaluation, t) if evaluation else [],
             shares=_shares(evaluation),
             incident_total=((evaluation or {}).get("incidents") or {}).get("n"),
+            drift=drift,
             cost=cost,
             egress=_egress(data),
             ledger=ledger(data.archives),
@@ -251,7 +255,10 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
     found = {name: points for name, points in (evaluation.get("curve") or {}).items() if name in summary.SCORER_NAMES}
     if any(point["found"] is not None for points in found.values() for point in points):
         drawn["incidents"] = pictures.incident_curve(found, data.lang)
-    names = ("timeline", "histogram", "precision_recall", "incidents")
+    moved = draw_drift(data.drift, data.profile.drift, data.lang)
+    if moved is not None:
+        drawn["drift"] = moved
+    names = ("timeline", "histogram", "precision_recall", "incidents", "drift")
     return {name: picture_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
 
 

@@ -107,11 +107,21 @@ def test_a_new_value_is_tested_as_fisher_does() -> None:
     verbs = {day: {"get": 9.0, **({"bind": 2.0} if day in (29, 30, 33) else {}), **({"once": 1.0} if day == 31 else {})} for day in range(35)}
     table = fifth_week(rows("schema", "new verb", "presence", verbs))
     found = {row["value"]: row for row in table.to_dicts()}
-    assert found["bind"]["p_value"] == pytest.approx(comb(7, 3) / comb(35, 3))
-    assert found["bind"]["p_value"] == pytest.approx(fisher_exact([[3, 4], [0, 28]], alternative="greater").pvalue)
+    assert found["bind"]["p_value"] == pytest.approx(2 * comb(7, 3) / comb(35, 3))  # two questions are asked
+    assert found["bind"]["p_value"] == pytest.approx(2 * fisher_exact([[3, 4], [0, 28]], alternative="greater").pvalue)
     assert (found["bind"]["alarm"], found["bind"]["since"], found["bind"]["after"]) == (True, MONDAY + timedelta(days=29), pytest.approx(3 / 7))
     assert (found["once"]["alarm"], found["once"]["q_value"]) == (False, None)  # one day in 35 can never be more than chance: told, not tested
     assert "get" not in found
+
+
+def test_what_is_rare_but_stays_is_told_later() -> None:
+    """Four days a week from the second watched week on: too little for one week among many, plain after two."""
+    seen = [day for day in range(35, 49) if day % 7 < 4]
+    verbs = {day: {"get": 9.0, **({"bind": 1.0} if day in seen else {}), **{f"once-{day}": 1.0}} for day in range(49)}
+    rare = [rows("clients", f"f{place}", "category", {day: {"a": 5.0, "b": 5.0} for day in range(49)}) for place in range(40)]
+    table = drift_periods(counted(rows("schema", "new verb", "presence", verbs), *rare), QUICK).filter(pl.col("value") == "bind")
+    assert table["alarm"].to_list() == [False, True]
+    assert table["p_value"][1] == pytest.approx(2 * comb(21, 8) / comb(49, 8))
 
 
 def test_the_shift_of_a_mean_is_that_of_its_vectors_and_bounds_wasserstein_below() -> None:
