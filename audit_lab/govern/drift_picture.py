@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from audit_lab.govern.palette import LIGHT
 from audit_lab.govern.pictures import CONFIG, SCHEMA, Spec
 from audit_lab.govern.words import translate
+from audit_lab.palette import LIGHT
 from audit_lab.profile import DriftSettings
 from audit_lab.visible import clean, visible
 

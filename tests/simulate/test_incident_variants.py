@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,13 +14,14 @@ from hypothesis import strategies as st
 from audit_lab.errors import InputError
 from audit_lab.profile import SessionSettings
 from audit_lab.sessions.windows import split_sessions
-from audit_lab.simulate import Drift, default_drifts
+from audit_lab.simulate import Drift, default_drifts, read_truth, simulate
 from audit_lab.simulate.calendar import WORKING_HOURS, make_calendar
 from audit_lab.simulate.incidents import Splitting, count_sessions, make_moves
 from audit_lab.simulate.recording import Incident
 from audit_lab.simulate.templates import Episode, Lane, Template, split_template
 from tests.simulate.conftest import Simulated
 
+SAMPLE = Path(__file__).parent.parent.parent / "data"
 SPLITTING = Splitting(300_000_000, 3_600_000_000)
 
 
@@ -158,3 +162,17 @@ def test_working_hours_are_shares() -> None:
     assert WORKING_HOURS.sum() == pytest.approx(1)
     assert make_calendar("2027-01-04", 7, None).is_weekend(5)
     assert make_calendar("2027-01-04", 2, None).span_names == ("all",)
+
+
+def test_attacks_become_more_frequent_and_nothing_else_does(tmp_path: Path) -> None:
+    """Ten days at the usual rate, ten at ten times that rate; their number in all is what the prevalence makes it."""
+    made = simulate(SAMPLE, tmp_path / "out", days=20, events=40_000, prevalence=0.2, spans={"all": 1.0}, drifts=[Drift("attacks", 10, factor=10.0)])
+    truth = read_truth(tmp_path / "out")
+    late = pl.col("start") >= pl.lit(truth["start"].min()).dt.truncate("1d") + pl.duration(days=10)
+    counts = truth.group_by("kind", late=late).agg(n=pl.len(), incidents=pl.col("incident_id").n_unique())
+    incidents = {(kind, is_late): n for kind, is_late, n in counts.select("kind", "late", "incidents").iter_rows()}
+    assert incidents["malicious", True] > 3 * incidents.get(("malicious", False), 0)
+    benign = {is_late: n for kind, is_late, n in counts.select("kind", "late", "n").iter_rows() if kind == "benign"}
+    assert 0.7 < benign[True] / benign[False] < 1.4
+    assert 0.15 < made.prevalence < 0.25
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["drifts"][0]["factor"] == 10.0
