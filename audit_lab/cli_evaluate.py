@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audit_lab.cli_figures import print_calibration, print_evaluation, print_ladder, print_promise, print_runs
+from audit_lab.cli_figures import print_calibration, print_evaluation, print_ladder, print_promise, print_runs, rate_text
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import bars, emit, print_summary
 from audit_lab.errors import InputError
@@ -39,6 +39,7 @@ def evaluate(
     since: Annotated[str | None, typer.Option(help="Only sessions that start at this time or later (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Only sessions that end before this time (UTC).")] = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="Also compare the stages at equal budgets: raw rules to cascade.")] = False,
+    injection: Annotated[bool, typer.Option("--injection", help="Also judge the findings again with injected text in the log.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Show earlier evaluations instead, with the versions behind each.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Show the figures at many thresholds instead, from the stored scores.")] = False,
     lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
@@ -54,11 +55,15 @@ def evaluate(
         return
     result = found.as_dict()
     rungs = work.ladder() if ladder else None
+    tried = work.injection() if injection else None
     if as_json:
-        sys.stdout.write(to_json(result | ({"ladder": rungs.to_dicts()} if rungs is not None else {})) + "\n")
+        more = ({"ladder": rungs.to_dicts()} if rungs is not None else {}) | ({"injection_success": tried.as_dict()} if tried else {})
+        sys.stdout.write(to_json(result | more) + "\n")
         return
     print_summary(work, result)
     print_evaluation(result)
+    if tried is not None:
+        out.print(f"\nfindings that injected text talked the judge out of: {rate_text(tried.as_dict())}")
     if rungs is not None:
         print_ladder(rungs)
 

@@ -10,7 +10,8 @@ import polars as pl
 
 from audit_lab import __version__, tables
 from audit_lab.errors import InputError
-from audit_lab.evaluate import Evaluation, LearntCalibrator, Rung, evaluate, ladder, n_days
+from audit_lab.evaluate import Evaluation, LearntCalibrator, Rate, Rung, evaluate, ladder, n_days
+from audit_lab.evaluate.rows import VERSIONS
 from audit_lab.evaluate.scorers import session_scores
 from audit_lab.judge import load_template, make_judge
 from audit_lab.pipeline import Run, code_digest, judge_candidates, rules_digest, standing_labels
@@ -150,8 +151,12 @@ def versions(store: Store, profile: Profile) -> dict[str, str]:
 def keep_metrics(store: Store, fresh: pl.DataFrame, now: datetime) -> None:
     """Add an evaluation to table metrics; earlier ones stay, so that figures can be followed from version to version."""
     known = store.read("metrics") if store.rows("metrics") else tables.empty("metrics")
+    key = tables.TABLES["metrics"].key
+    # What takes a run of its own is not forgotten because a later look at the same evaluation has not tried it again.
+    tried = known.filter((pl.col("measure") == "injection_success") & pl.col("value").is_not_null())
+    fresh = fresh.join(tried if fresh.height > 1 else tried.clear(), on=key, how="anti", nulls_equal=True)
     both = pl.concat([known, fresh.with_columns(at=pl.lit(now, dtype=tables.TIME))])
-    kept = both.unique(tables.TABLES["metrics"].key, keep="last", maintain_order=True)
+    kept = both.unique(key, keep="last", maintain_order=True)
     with store.writing():
         store.replace("metrics", kept, str(fresh["evaluation_id"][0]))
 
@@ -252,6 +257,16 @@ def _rungs(
         ran = verdicts is not None and verdicts.height > 0
         rungs.append((name, judged(verdicts) if ran and verdicts is not None else None, None if ran else reason))
     return rungs
+
+
+def rate_rows(evaluation: Evaluation, scorer: str, unit: str, measure: str, rate: Rate) -> pl.DataFrame:
+    """Return one figure more as a row of table `metrics` that belongs to an evaluation."""
+    of = evaluation.metrics.head(1).select("evaluation_id", "split", "threshold", "confidence", "data_start", "data_end", *VERSIONS)
+    return tables.conform(of.with_columns(
+        scorer=pl.lit(scorer), unit=pl.lit(unit), measure=pl.lit(measure), value=pl.lit(rate.value, dtype=pl.Float64),
+        low=pl.lit(rate.low, dtype=pl.Float64), high=pl.lit(rate.high, dtype=pl.Float64), n=pl.lit(rate.n),
+        reason=pl.lit(rate.reason, dtype=pl.String),
+    ), "metrics")
 
 
 def ladder_rows(evaluation: Evaluation, rungs: pl.DataFrame) -> pl.DataFrame:

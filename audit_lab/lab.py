@@ -35,7 +35,7 @@ from audit_lab.store import Store
 
 if TYPE_CHECKING:
     from audit_lab.calibrating import WarmUp
-    from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise
+    from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise, Rate
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 _REPORTED = (
@@ -195,6 +195,15 @@ class Lab(PeopleVerbs):
         result = self.evaluate()
         keep_metrics(self.store, pl.concat([result.metrics, ladder_rows(result, rungs)]), datetime.now(UTC))
         return rungs
+
+    def injection(self) -> Rate:
+        """Judge the lab's findings again with injected text in what clients write; return the share that it talked the judge out of."""
+        from audit_lab.evaluating import keep_metrics, rate_rows  # noqa: PLC0415
+        from audit_lab.injecting import injection_run  # noqa: PLC0415
+
+        found, result = injection_run(self.store, self.profile), self.evaluate()
+        keep_metrics(self.store, rate_rows(result, "judge", "case", "injection_success", found), datetime.now(UTC))
+        return found
 
     def history(self) -> pl.DataFrame:
         """Return how recall and false-positive rate changed with the versions of judge, prompt, rules and settings."""

@@ -248,13 +248,20 @@ def merged_egress(store: Store, fresh: pl.DataFrame | None = None) -> pl.DataFra
     return pl.concat(parts).unique("egress_id", keep="last", maintain_order=True)
 
 
-def judge_candidates(run: Run, judge: Judge, evidence: pl.DataFrame | None = None) -> CaseFiles:
-    """Judge the lab's candidates: evidence (where it is not given), checked verdicts, and what left the machine."""
+def judge_candidates(
+    run: Run, judge: Judge, evidence: pl.DataFrame | None = None, *, events: pl.DataFrame | None = None,
+    candidates: pl.DataFrame | None = None,
+) -> CaseFiles:
+    """Judge the lab's candidates, or those given: evidence (where it is not given), checked verdicts, and what left the machine.
+
+    `events` takes the place of the lab's: what would a judge have said of others?
+    """
     # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
     links = run.table("links").filter(pl.col("kind") != "follow_up")
     return run_judge(
-        run.table("candidates"), run.table("sessions"), run.table("session_events"), run.table("events"), run.table("signals"), judge,
-        run.profile.judge, links=links, stories=run.table("stories"), labels=standing_labels(run.store),
+        run.table("candidates") if candidates is None else candidates, run.table("sessions"), run.table("session_events"),
+        run.table("events") if events is None else events, run.table("signals"), judge, run.profile.judge, links=links,
+        stories=run.table("stories"), labels=standing_labels(run.store),
         review_line=run.profile.evaluate.threshold, evidence=evidence,
     )
 

@@ -29,7 +29,7 @@ HEAD = """# Held-out figures
 
 Appended by `make heldout`, once per piece of work, with the commit. `dev` is the recording everything was built and tuned on
 (in-sample); `dev-later` is the same cluster later, with drift; its labels are read by this command only. Intervals are 95 %:
-bootstrap over actors for session rates, Wilson for incidents. Both are one small cluster.
+bootstrap over actors for session rates, exact ones for incidents. Both are one small cluster.
 """
 QUICK = "quick: rank fusion of the four"
 OURS = ("fused", "all")

@@ -171,6 +171,35 @@ def test_the_ladder_names_every_stage_and_models_stay_null(lab: Lab) -> None:
     assert lab.metrics.filter(pl.col("scorer").str.starts_with("rung ")).collect().height == 6, "a later evaluation keeps it"
 
 
+def test_injected_text_does_not_talk_the_baseline_out_of_a_finding_and_a_gullible_judge_is_caught(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = lab.injection()
+    assert found.n == lab.verdicts.filter(pl.col("score") >= 0.5).collect().height > 0
+    assert found.value == 0.0
+    kept = lab.metrics.filter(pl.col("measure") == "injection_success").collect().filter(pl.col("value").is_not_null())
+    assert kept.height == 1
+    lab.evaluate()
+    assert lab.metrics.filter((pl.col("measure") == "injection_success") & pl.col("value").is_not_null()).collect().height == 1
+
+    def gullible(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+        return candidates.select("case_id", score=pl.lit(0.0))
+
+    from audit_lab import injecting
+
+    monkeypatch.setattr(injecting, "make_judge", lambda *_: gullible)
+    assert lab.injection().value == 1.0
+
+
+def test_injected_text_reaches_every_field_that_a_client_writes(lab: Lab) -> None:
+    from audit_lab.injecting import TEXTS, inject
+
+    events = lab.events.collect()
+    for text in TEXTS:
+        planted = inject(events, text)
+        assert planted.filter(pl.col("user_agent").str.contains(text, literal=True)).height == events.height
+        assert planted.schema == events.schema
+        assert planted["event_id"].equals(events["event_id"])
+
+
 def test_reviews_alone_are_enough_to_evaluate(lab: Lab, tmp_path: Path) -> None:
     copy = Lab(tmp_path / "reviewed", lab.profile)
     known = lab.store.manifest()["tables"]

@@ -36,6 +36,8 @@ def metric_rows(evaluation: Evaluation) -> pl.DataFrame:
             rows.add(name, "case", measure, getattr(judge, measure), judge.prevalence)
         cost = Rate(judge.cost_per_finding_usd, None, None, judge.n_answered, judge.cost_reason)
         rows.add(name, "case", "cost_per_finding_usd", cost, judge.prevalence)
+    untried = Rate(None, None, None, 0, "not tried: audit-lab evaluate --injection")
+    rows.add("judge", "case", "injection_success", untried)
     for rule in evaluation.rules:
         rows.add(f"rule {rule.rule}", "session", "precision", rule.precision, rules=rule.version)
         rows.add(f"rule {rule.rule}", "session", "fpr", rule.fpr, rules=rule.version)
