@@ -22,7 +22,7 @@ rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on t
 def check(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
     """Say per rule whether it is evaluable or blind on these data and why, its hits, sessions, runtime, and who it fires on."""
     found = Lab(lab, profile).check_rules()
-    columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "why"]
+    columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "actors", "why"]
     emit(found if as_json else found.select(columns), as_json)
 
 
@@ -30,7 +30,9 @@ def check(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: 
 def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
     """Print the matrix of known behaviours and the rules that cover them; with a lab, which of them are blind on its data."""
     found = Lab(lab, profile).rule_coverage()
-    emit(found, as_json)
+    shown = found.select("behaviour_id", "behaviour", "status", pl.col("rules").list.join(", "), "highest_level",
+                         pl.when("has_floor").then(pl.lit("yes")).otherwise(pl.lit("")).alias("floor"), "why")
+    emit(found if as_json else shown, as_json)
     if not as_json:
         counts = dict(found["status"].value_counts().iter_rows())
         out.print(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
@@ -41,6 +43,7 @@ def tune(
     until: Annotated[str, typer.Option(help="Only sessions and labels before this time count, e.g. 2026-11-23T05:45:00 (UTC).")],
     lab: LabOption = Path("lab"), profile: ProfileOption = None,
     to: Annotated[Path | None, typer.Option("--out", help="TOML file for the proposals; owner and reason are yours to fill in.")] = None,
+    min_sessions: Annotated[int, typer.Option(min=1, help="Fewer sessions are no habit.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Propose exceptions from history; refuse any that would hide a labelled incident. Nothing changes by itself."""
@@ -49,11 +52,11 @@ def tune(
     except ValueError:
         raise InputError(f"'{until}' is no time", "for example 2026-11-23T05:45:00") from None
     work = Lab(lab, profile)
-    proposals, toml = work.tune_rules(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    proposals, toml = work.tune_rules(moment if moment.tzinfo else moment.replace(tzinfo=UTC), min_sessions)
     if to is not None:
         write(toml, to)
     if as_json:
         emit(proposals, as_json)
     else:
-        emit(proposals.select(column for column in proposals.columns if proposals.schema[column] != pl.List(pl.String)), as_json)
+        emit(proposals.select("exception_id", "scope", "n_sessions", "n_events", "share_of_rule", "status", "why", "expires"), as_json)
         out.print(f"{(proposals['status'] == 'proposed').sum()} proposed, {(proposals['status'] != 'proposed').sum()} refused")

@@ -380,13 +380,13 @@ class Lab(PeopleVerbs):
         checks = self.check_rules() if self.store.rows("session_events") else None
         return coverage_matrix(load_rules(self.profile.signals.rules), checks)
 
-    def tune_rules(self, until: datetime) -> tuple[pl.DataFrame, str]:
+    def tune_rules(self, until: datetime, min_sessions: int = 5) -> tuple[pl.DataFrame, str]:
         """Return proposals of exceptions from sessions and labels before `until`, and the proposed ones as TOML text."""
         self._need("signals")
         read = self.store.read
         proposals = propose_exceptions(
             load_rules(self.profile.signals.rules), read("signals"), read("events"), read("sessions"), read("session_events"),
-            self.standing_labels(), until,
+            self.standing_labels(), until, min_sessions,
         )
         return proposals, exceptions_toml(proposals)
 

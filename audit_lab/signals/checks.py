@@ -17,7 +17,7 @@ from audit_lab.signals.sigma.engine import opened
 CHECKS = {
     "rule_id": pl.String, "title": pl.String, "kind": pl.String, "level": pl.String, "status": pl.String, "why": pl.String,
     "n_relevant": pl.Int64, "evaluable_share": pl.Float64, "n_events": pl.Int64, "n_sessions": pl.Int64, "runtime_ms": pl.Float64,
-    "actor_kinds": pl.String, "source": pl.String,
+    "actor_kinds": pl.String, "actors": pl.String, "source": pl.String,
 }
 
 
@@ -29,13 +29,14 @@ def check_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.
     polars.DataFrame
         One row per rule: `status` (evaluable, partly, blind, unusable, silent), `why`, `n_relevant` (events of the kind it
         looks at), `evaluable_share` (of those whose body can be judged; null when there is none), `n_events` and
-        `n_sessions` it fired on, `runtime_ms`, `actor_kinds` ('human 12, node 3'). An event whose body was cut or never logged is
+        `n_sessions` it fired on, `runtime_ms`, `actor_kinds` ('human 12, node 3') and `actors`, the three it
+        fires on most. An event whose body was cut or never logged is
         not evaluable, which is not the same as no match. `silent`: no event of its kind in these data.
     """
     events = tables.check(events, "events")
     ready = usable(rules)
     signals_of = find_hits(ready, events).kept
-    sessions = events.select("event_id", "actor_kind").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).join(
+    sessions = events.select("event_id", "actor_kind", "actor").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).join(
         session_events, on="event_id", how="left", maintain_order="left")
     empty = {name for name in events.columns if events[name].null_count() == events.height}
     seen: dict[str, dict[str, Any]] = {}
@@ -45,8 +46,7 @@ def check_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.
             row = _sight(connection, rule, seen) | {
                 "n_events": mine.height,
                 "n_sessions": mine["session_id"].drop_nulls().n_unique(),
-                "actor_kinds": ", ".join(f"{kind} {n}" for kind, n in mine["actor_kind"].value_counts(sort=True).sort(
-                    ["count", "actor_kind"], descending=[True, False]).head(3).iter_rows()),
+                "actor_kinds": _most(mine["actor_kind"]), "actors": _most(mine["actor"]),
             }
             unseen = sorted(set(rule.fields) & empty)
             if unseen and not row["n_events"]:
@@ -58,6 +58,12 @@ def check_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.
         told = {"status": "unusable", "why": rule.unusable, "n_events": 0, "n_sessions": 0} if rule.unusable else seen[rule.rule_id]
         out.append(facts | told)
     return pl.DataFrame(out, schema=CHECKS)
+
+
+def _most(values: pl.Series) -> str:
+    """Return the three most frequent values with their counts; what has no name is '(none)'."""
+    counts = values.replace("", "(none)").value_counts().sort(["count", values.name], descending=[True, False]).head(3)
+    return ", ".join(f"{value} {n}" for value, n in counts.iter_rows())
 
 
 def _sight(connection: duckdb.DuckDBPyConnection, rule: Rule, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_check_says_who_a_rule_fires_on() -> None:
     row = checked([{"verb": "create", "resource": "pods", "subresource": "exec"},
                    {"user": "system:serviceaccount:a:b", "verb": "create", "resource": "pods", "subresource": "exec"},
                    {"verb": "get", "resource": "pods", "subresource": "attach"}], "exec-into-pod")
-    assert row["actor_kinds"] == "human 2, service_account 1" and row["n_sessions"] == 1 and row["runtime_ms"] >= 0
+    assert row["actor_kinds"] == "human 2, service_account 1" and row["actors"] == "jane 2, system:serviceaccount:a:b 1" and row["n_sessions"] == 1 and row["runtime_ms"] >= 0
 
 
 def test_a_correlation_is_as_blind_as_what_it_builds_on() -> None:
