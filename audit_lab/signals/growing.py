@@ -17,8 +17,8 @@ import numpy.typing as npt
 from audit_lab.signals.peers import MAX_REFERENCES, earlier, members
 
 Indices = npt.NDArray[np.int64]
-# A model is fitted again when its group has grown by a quarter, later by a quarter of the longest memory.
-GROWTH = 1.25
+# A model is fitted again when its group has grown by half, later by half of the longest memory.
+GROWTH = 1.5
 
 
 class Fit(NamedTuple):
@@ -51,10 +51,10 @@ def _rungs(most: int, least: int) -> list[int]:
     """Return the numbers of earlier sessions at which a model is fitted.
 
     >>> _rungs(40, 20)
-    [20, 25, 31, 38]
+    [20, 30]
     """
     found, rung = [], least
     while rung <= most:
         found.append(rung)
-        rung = min(int(rung * GROWTH) + (rung < 4), rung + MAX_REFERENCES // 4)
+        rung = min(int(rung * GROWTH) + (rung < 2), rung + MAX_REFERENCES // 2)
     return found
