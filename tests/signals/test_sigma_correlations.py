@@ -207,6 +207,16 @@ def test_one_event_of_two_rules_is_one_event_and_no_order() -> None:
     assert ids([both, correlation(type="temporal_ordered", rules=["a", "both"])], [(0, "a")]) == []
 
 
+def test_an_event_of_two_rules_fills_no_window_twice() -> None:
+    both = {"title": "both", "name": "both", "logsource": {"product": "x"}, "detection": {"s": {"kind": ["a", "b"]}, "condition": "s"}}
+    three = correlation(type="event_count", rules=["a", "both"], condition={"gte": 3})
+    assert ids([both, three], [(0, "a"), (1, "a"), (200, "a")]) == []
+
+
+def test_an_event_of_a_burst_and_of_the_rule_beside_it_is_named_once() -> None:
+    assert ids([BURST, correlation("above", type="temporal", rules=["burst", "a"])], [(0, "a"), (1, "a"), (2, "a")]) == ["e0 e1 e2"]
+
+
 def test_a_large_group_takes_time_in_proportion() -> None:
     """Many episodes in one group, each looked up rather than compared with every event: 120,000 events in seconds, not hours."""
     events = table([(place * 10 + extra, "a") for place in range(0, 400_000, 10) for extra in (0, 1, 2)])
