@@ -13,7 +13,7 @@ import polars as pl
 
 from audit_lab.calibrating import calibrate_lab
 from audit_lab.errors import AuditLabError
-from audit_lab.evaluate import Rate, bootstrap_actors, exact
+from audit_lab.evaluate import Rate, bootstrap_actors, exact, threshold_proposal
 from audit_lab.govern.proposals import add_proposals, make_proposal, standing_proposals
 from audit_lab.pipeline import standing_labels
 from audit_lab.predicates import PREDICATES
@@ -217,7 +217,7 @@ def _threshold(
     return [make_proposal(
         "threshold", "evaluate.threshold", f"set evaluate.threshold to {promise.threshold:.4g} (now {now:g})",
         f"over {max_fpr:g} of benign {promise.unit} are flagged with probability at most {promise.violation:.3g}",
-        {"evaluate.threshold": round(promise.threshold, 6)}, promise.as_dict(),
+        {key: change["to"] for key, change in threshold_proposal(promise, profile)["changes"].items()}, promise.as_dict(),
     )]
 
 

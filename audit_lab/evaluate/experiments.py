@@ -57,7 +57,7 @@ def plan_runs(grid: str | Path | Mapping[str, Any], base: Profile) -> tuple[str,
 
     >>> name, runs = plan_runs({"evaluate.threshold": [0.4, 0.5]}, Profile())
     >>> name, [run.first_stage for run in runs]
-    ('grid', ['none', 'verdicts'])
+    ('grid', ['verdicts', 'verdicts'])
     """
     if isinstance(grid, Mapping):
         values = dict(grid)

@@ -22,6 +22,9 @@ from scipy import stats
 
 from audit_lab.errors import InputError
 
+# Thresholds are told with so many digits: people copy them.
+DECIMALS = 6
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -132,7 +135,7 @@ def promise_threshold(scores: np.ndarray, limit: float, confidence: float, unit:
     ascending = np.sort(scores)
     # Flag what is strictly above the k-th; where even that is -inf, every score that exists may be flagged.
     cut = float(ascending[k - 1])
-    threshold = float(np.nextafter(cut, np.inf)) if np.isfinite(cut) else 0.0
+    threshold = rounded_up(float(np.nextafter(cut, np.inf))) if np.isfinite(cut) else 0.0
     violation = float(stats.binom.sf(k - 1, n, 1 - limit))
     return Promise(threshold, limit, confidence, unit, n, needed, violation, float((scores >= threshold).mean()))
 
@@ -144,6 +147,16 @@ def too_few(n: int, unit: str, needed: int) -> str:
     '1 independent day, 59 needed'
     """
     return f"{n} independent {unit.removesuffix('s') if n == 1 else unit}, {needed} needed"
+
+
+def rounded_up(threshold: float) -> float:
+    """Return a threshold with few digits, never below the exact one: a promise about alerts survives it, and so do people's eyes.
+
+    >>> rounded_up(0.61234567), rounded_up(0.5)
+    (0.612346, 0.5)
+    """
+    short = round(threshold, DECIMALS)
+    return short if short >= threshold else round(short + 10**-DECIMALS, DECIMALS)
 
 
 def calibrate(

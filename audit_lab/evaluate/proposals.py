@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from audit_lab.errors import InputError
-from audit_lab.evaluate.neyman_pearson import Promise
+from audit_lab.evaluate.neyman_pearson import Promise, rounded_up
 from audit_lab.hashing import short_id
 from audit_lab.profile import Profile
-
-DECIMALS = 6
 
 
 def threshold_proposal(promise: Promise, profile: Profile, evaluation_id: str = "") -> dict[str, Any]:
@@ -46,16 +44,6 @@ def threshold_proposal(promise: Promise, profile: Profile, evaluation_id: str = 
         "proposal_id": short_id("p", "threshold", profile.digest, str(promise.as_dict()), evaluation_id),
         "kind": "threshold", "changes": changes, "why": promise.says(), "evidence": promise.as_dict() | {"evaluation_id": evaluation_id},
     }
-
-
-def rounded_up(threshold: float) -> float:
-    """Return a threshold with few digits, never below the exact one: a promise about alerts survives it, and so do people's eyes.
-
-    >>> rounded_up(0.61234567), rounded_up(0.5)
-    (0.612346, 0.5)
-    """
-    short = round(threshold, DECIMALS)
-    return short if short >= threshold else round(short + 10**-DECIMALS, DECIMALS)
 
 
 def profile_lines(proposal: dict[str, Any]) -> str:

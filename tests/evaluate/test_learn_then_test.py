@@ -24,9 +24,8 @@ from audit_lab.evaluate.learn_then_test import (
     calibrate_recall,
     passed_in_sequence,
 )
-from audit_lab.evaluate.neyman_pearson import calibrate, calibrate_budget, needed_units
+from audit_lab.evaluate.neyman_pearson import calibrate, calibrate_budget, needed_units, rounded_up
 from audit_lab.evaluate.policies import daily_costs
-from audit_lab.evaluate.proposals import rounded_up
 from audit_lab.profile import Profile
 
 T0 = datetime(2026, 11, 2, 9, tzinfo=UTC)
