@@ -30,6 +30,7 @@ KEYS = "m malicious  b benign  s suspicious  u unsure  1-9 check  t events  o or
 _SCROLL = {"j": 1, "\x1b[B": 1, "k": -1, "\x1b[A": -1, " ": 10, "\x1b[6~": 10, "\x1b[5~": -10}
 # How long the rest of an arrow key may take after its first byte; a lone Escape is told by its absence.
 ESCAPE_S = 0.05
+LOOK_UP_S = 0.2
 _FOOT = 3  # lines under the page: message, keys, and the line where a reason is typed
 
 
@@ -103,9 +104,9 @@ class Reviewer:
     def _judge(self, verdict: str, rest: str) -> None:
         case_id = self.desk.current
         reason = rest or self.reason_for(verdict)
-        self.desk.label(verdict, reason, sorted(self._ticked.get(case_id or "", set())))
-        if reason:
+        if reason:  # before it is said: where the lab is busy, Enter says it again
             self._reasons[verdict] = reason
+        self.desk.label(verdict, reason, sorted(self._ticked.get(case_id or "", set())))
         self.page = "case"
         self.message = f"{case_id}: {verdict}; z takes it back"
 
@@ -228,15 +229,15 @@ class _Screen:
     def _ask(self, question: str) -> str | None:
         """Ask on the last line; None when the answer was broken off (Ctrl-C or Escape)."""
         height = os.get_terminal_size(sys.stdout.fileno()).lines
-        sys.stdout.write(f"\x1b[{height};1H\x1b[K{visible(question)}\x1b[?25h")
-        sys.stdout.flush()
         typed: list[str] = []
         try:
+            sys.stdout.write(f"\x1b[{height};1H\x1b[K{visible(question)}\x1b[?25h")
+            sys.stdout.flush()
             while True:
                 key = _read_key()
                 if key in ("\r", "\n"):
                     return "".join(typed).strip()
-                if key in ("\x1b", "\x03", "\x04"):
+                if key in ("\x1b", "\x04"):
                     return None
                 if key in ("\x7f", "\x08"):
                     typed = typed[:-1]
@@ -248,6 +249,8 @@ class _Screen:
                 room = os.get_terminal_size(sys.stdout.fileno()).columns - len(question) - 1
                 sys.stdout.write(f"\x1b[{height};1H\x1b[K{visible(question)}{''.join(typed)[-max(room, 10):]}")
                 sys.stdout.flush()
+        except KeyboardInterrupt:
+            return None
         finally:
             sys.stdout.write("\x1b[?25l")
 
@@ -255,6 +258,9 @@ class _Screen:
 def _read_key() -> str:
     """Return one key: a character, or the whole sequence of an arrow or page key. End of input quits."""
     descriptor = sys.stdin.fileno()
+    # The system may hand Ctrl-C to another thread, and then no read of this one is interrupted: it has to look up now and then.
+    while not select.select([descriptor], [], [], LOOK_UP_S)[0]:
+        pass
     data = os.read(descriptor, 1)
     if not data:
         return "q"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +65,13 @@ def piped(lab: Lab, text: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(lab, *words), input=text, capture_output=True, text=True, check=False, timeout=120)
 
 
+# The program's own terminal, as a shell would give it: Ctrl-C reaches it.
+OWN_TERMINAL = (
+    "import fcntl, runpy, signal, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('audit_lab', run_name='__main__', alter_sys=True)"
+)
+
+
 class Terminal:
     """A program on a pseudo-terminal: what it drew, and keys for it."""
 
@@ -69,19 +79,16 @@ class Terminal:
         self.master, slave = pty.openpty()
         os.set_inheritable(slave, True)
         environment = os.environ | {"TERM": "xterm-256color", "LINES": str(rows), "COLUMNS": str(columns)}
-        import fcntl
-        import struct
-        import termios
-
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(
+            [words[0], "-c", OWN_TERMINAL, *words[3:]], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
         os.close(slave)
         self.raw = ""
 
     def keys(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def until(self, wanted: str, seconds: float = 60) -> str:
+    def until(self, wanted: str, seconds: float = 40) -> str:
         """Read what is drawn until `wanted` stands in it; return all that was drawn since the last call."""
         drawn, end = "", time.monotonic() + seconds
         while wanted not in plain(drawn):
@@ -134,6 +141,10 @@ def test_a_review_with_single_keys(lab: Lab, terminal: Terminal) -> None:
     terminal.keys("b")
     terminal.until("benign, because")
     terminal.keys("\x1b")  # broken off: nothing is said
+    terminal.until("0 labelled")
+    terminal.keys("b")
+    terminal.until("benign, because")
+    terminal.keys("\x03")
     terminal.until("0 labelled")
     terminal.keys("u\r")
     terminal.until("1 labelled")

@@ -216,7 +216,7 @@ def _summary() -> pl.Expr:
 
 
 def _in_order(cases: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Alerts by priority, then score; audits in a random order, evenly among them; what else was asked for at the end.
+    """Alerts by priority, then score; audits in a random order, evenly among them; the rest below the line at the end.
 
     A case that was drawn at random, but then judged above the line, waits no longer than an alert of its priority.
     """
