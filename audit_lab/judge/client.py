@@ -95,7 +95,7 @@ class ChatClient:
 
     def parameters(self) -> dict[str, Any]:
         """Return what shapes an answer besides prompt and model: part of the key under which it is kept."""
-        bounded = {"bounded": True} if self.settings.gguf else {}
+        bounded = {"bounded": 2} if self.settings.gguf else {}
         return {"temperature": 0, "max_output_tokens": self.settings.max_output_tokens, **bounded}
 
     def ask(self, messages: list[dict[str, str]]) -> Reply:

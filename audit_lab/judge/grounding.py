@@ -15,8 +15,9 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.judge import facts as fact
+from audit_lab.judge.case_numbers import CaseNumbers
 from audit_lab.judge.omissions import exculpatory_facts, omitted
-from audit_lab.judge.prose import CaseNumbers, check_prose
+from audit_lab.judge.prose import check_prose
 from audit_lab.judge.relevance import COMMON_SHARE, peer_shares
 from audit_lab.judge.rows import KINDS
 from audit_lab.judge.sentences import english, korean
@@ -49,11 +50,10 @@ class _Checker:
             (item["case_id"], item["predicate"]): _Said(item["n"], item["n_denied"], item["n_succeeded"], item["first"], item["last"])
             for item in fact.count_facts(matched).iter_rows(named=True)
         }
-        self.per_case: dict[str, dict[str, int]] = defaultdict(dict)
-        self.succeeded: dict[str, dict[str, int]] = defaultdict(dict)
+        self.said: dict[str, dict[str, _Said]] = defaultdict(dict)
         for (case_id, name), said in self.counts.items():
-            self.per_case[case_id][name] = said.n
-            self.succeeded[case_id][name] = said.n_succeeded
+            self.said[case_id][name] = said
+        self.kinds = dict(inside.group_by("case_id").agg(pl.col("actor_kind").drop_nulls().unique()).iter_rows())
         fresh = {ground["claim"]["predicate"] for ground in grounds if ground["claim"]["kind"] == "novelty"}
         some = matched.filter(pl.col("predicate").is_in(sorted(fresh)))
         new = fact.novelty_facts(inside, some, fact.history(events, fresh)) if fresh else None
@@ -71,14 +71,18 @@ class _Checker:
 
     def numbers(self, case_id: str, texts: list[str]) -> CaseNumbers:
         """Return the numbers of a case that prose is held against; `texts` are the lines of its evidence."""
-        counts = self.per_case[case_id]
+        said = self.said[case_id]
+        counts = {name: item.n for name, item in said.items()}
         whole = self.counts.get((case_id, "request"))
         named = {
             "events": counts.get("request", 0), "writes": counts.get("write_or_delete", 0), "denied": whole.n_denied if whole else 0,
             **{scope: self.reach.get((case_id, "request", scope), 0) for scope in ("namespaces", "secrets", "nodes")},
         }
         shown = {int(number) for text in texts for number in re.findall(r"(?<![\w-])\d+", text.replace("x", " ").replace("+", " "))}
-        return CaseNumbers(named, counts, self.succeeded[case_id], frozenset(shown) | set(counts.values()))
+        return CaseNumbers(
+            named, counts, {name: item.n_succeeded for name, item in said.items()}, frozenset(shown) | set(counts.values()),
+            {name: item.n_denied for name, item in said.items()}, {name: (item.first, item.last) for name, item in said.items()},
+            frozenset(self.kinds.get(case_id, ())))
 
     def wrong(self, ground: dict[str, Any], shown: set[str]) -> str | None:
         """Return why a ground does not hold, in our words; None where it holds."""
@@ -199,7 +203,7 @@ def verify_verdicts(
         record["grounded_share"] = sum(held) / len(held) if held else None
         needs_grounds = record["score"] is not None and record["score"] >= review_line
         enough = (record["grounded_share"] or 0.0) >= min_grounded if held else not needs_grounds
-        record["omitted"] = omitted(innocent[record["case_id"]], record["summary"]) if needs_grounds else None
+        record["omitted"] = omitted(innocent.get(record["case_id"], []), record["summary"]) if needs_grounds else None
         record["usable"] = record["score"] is not None and enough
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
 
@@ -221,6 +225,8 @@ def _outside_grammar(claim: dict[str, Any]) -> str | None:
         return "claim is not in the grammar"
     if claim["kind"] == "order" and (claim["then"] not in PREDICATES or claim["then"] == claim["predicate"]):
         return "an order needs two different kinds of events"
+    if claim["kind"] == "novelty" and claim["scope"] not in ("actor", "peers", None):
+        return "a novelty needs one of: actor, peers"
     if claim["kind"] == "reach" and claim["scope"] not in fact.SCOPES:
         return f"a reach needs one of: {', '.join(fact.SCOPES)}"
     if claim["kind"] == "privilege" and PREDICATES[claim["predicate"]].category != "privilege":

@@ -1,6 +1,7 @@
 """What speaks for innocence and a verdict leaves out: said next to the verdict, in our words.
 
-The facts come from the evidence pack's own lines, whose form `background.py` fixes; a test holds the two together.
+The facts come from the evidence pack's own lines, whose form `background.py` fixes; a test holds the two together. What the line
+called innocence puts forward counts, from a share on that is worth saying.
 """
 
 from __future__ import annotations
@@ -10,41 +11,72 @@ from collections import defaultdict
 
 import polars as pl
 
-# From these shares on a resemblance is worth saying.
-MOSTLY = 0.8
+# From this share on a resemblance is worth saying; from the other on some of the actions are a routine, some of the writes ownership.
+MOSTLY, PARTLY = 0.8, 0.5
 MIN_ACTIONS = 3
 _ROUTINE = re.compile(r"(\d+) of (\d+) actions done by this actor before, in (\d+) earlier sessions")
+_KNOWN = re.compile(r"worked before in (\d+) of its (\d+) namespaces")
+_WROTE = re.compile(r"made (\d+) of (\d+) earlier writes in its namespaces")
 _OWN = re.compile(r"nearest earlier session of the same actor shares (\d+)% of the actions")
-_LABELLED = re.compile(r"shares (\d+)% of the actions, labelled (benign(?:-but-suspicious)?)$")
+_LABELLED = re.compile(r"shares (\d+)% of the actions, labelled (benign(?:-but-suspicious)?)")
+_SOURCE = re.compile(r"from the same source before: \d+ sessions? of \d+ other identit(?:y|ies), (\d+) with the same client")
 _SAID = {
-    "routine": re.compile(r"routine|usual|before|same (actions?|work)|familiar|regular|habit", re.IGNORECASE),
-    "label": re.compile(r"benign|labelled|resembl|similar|legitimate", re.IGNORECASE),
-    "reads": re.compile(r"read[- ]only|only (reads?|read)|no (writes?|changes)|nothing (was )?changed", re.IGNORECASE),
+    "routine": re.compile(
+        r"routine|usual|before|same (actions?|work)|familiar|regular|habit|earlier|이전|평소|일상|루틴", re.IGNORECASE),
+    "label": re.compile(r"benign|labelled|resembl|similar|legitimate|유사|비슷|정당", re.IGNORECASE),
+    "reads": re.compile(
+        r"read[- ]only|only (reads?|read)|no (writes?|changes)|nothing (was )?(changed|written)|변경\S* 없|읽기", re.IGNORECASE),
+    "allowed": re.compile(r"den(ied|ials?)|refus|forbidden|reject|allowed|succe|거부|허용|성공", re.IGNORECASE),
+    "window": re.compile(r"window|maintenance|scheduled|변경 ?시간|작업 ?시간|점검|윈도", re.IGNORECASE),
+    "known": re.compile(
+        r"\b(work|know|knew|us|writ|wrote|famil)\w*\b[^.;]{0,40}\bnamespaces?\b|\bnamespaces?\b[^.;]{0,40}\b(before|known?|usual|work\w*|own)\b"
+        r"|worked (there|here)|이전에 작업|기존\S* 네임스페이스|익숙", re.IGNORECASE),
+    "wrote": re.compile(r"own(s|er|ed)?\b|most (earlier |of the )?writes|wrote there|its (own )?namespace|소유|쓰기", re.IGNORECASE),
+    "source": re.compile(r"same source|same address|known (source|address)|같은 출발지|같은 주소", re.IGNORECASE),
 }
 
 
 def exculpatory_facts(evidence: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """Return per case the strong facts for innocence that its pack shows, each as (kind, sentence)."""
+    """Return per case the facts for innocence that its pack shows, each as (kind, sentence)."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    rows = evidence.filter(pl.col("query_id").is_in(["innocence", "nearest"])).sort("case_id", "row")
+    rows = evidence.filter(pl.col("query_id").is_in(["innocence", "nearest", "same_source"])).sort("case_id", "row")
     for case_id, text in rows.select("case_id", "text").iter_rows():
-        routine, own, labelled = _ROUTINE.search(text), _OWN.search(text), _LABELLED.search(text)
-        if routine and int(routine[2]) >= MIN_ACTIONS and int(routine[1]) >= MOSTLY * int(routine[2]):
-            found[case_id].append(("routine", f"{routine[1]} of its {routine[2]} actions are this actor's own routine"))
-        if own and int(own[1]) >= 100 * MOSTLY:
-            found[case_id].append(("routine", f"the actor did nearly the same before ({own[1]} % of the actions)"))
-        if labelled and int(labelled[1]) >= 100 * MOSTLY:
-            found[case_id].append(("label", f"it resembles an earlier session that a person called {labelled[2]} ({labelled[1]} %)"))
-        if "reads only, nothing changed" in text and "nothing denied" in text:
-            found[case_id].append(("reads", "it changed nothing, and nothing was denied"))
-    return found
+        found[case_id] += _facts(text)
+    # Who has an identity and comes from where others came from is not made innocent by it.
+    nameless = set(rows.filter(pl.col("text").str.contains("no identity", literal=True))["case_id"])
+    return {case_id: [fact for fact in facts if fact[0] != "source" or case_id in nameless] for case_id, facts in found.items()}
+
+
+def _facts(text: str) -> list[tuple[str, str]]:
+    routine, known, wrote = _ROUTINE.search(text), _KNOWN.search(text), _WROTE.search(text)
+    own, labelled, source = _OWN.search(text), _LABELLED.search(text), _SOURCE.search(text)
+    facts: list[tuple[str, str]] = []
+    if routine and int(routine[2]) >= MIN_ACTIONS and int(routine[1]) >= PARTLY * int(routine[2]):
+        facts.append(("routine", f"{routine[1]} of its {routine[2]} actions are this actor's own routine"))
+    if known and known[1] == known[2]:
+        facts.append(("known", "it had worked in all of its namespaces before"))
+    if wrote and int(wrote[1]) >= PARTLY * int(wrote[2]):
+        facts.append(("wrote", f"it made {wrote[1]} of the {wrote[2]} earlier writes in its namespaces"))
+    if own and int(own[1]) >= 100 * MOSTLY:
+        facts.append(("routine", f"the actor did nearly the same before ({own[1]} % of the actions)"))
+    if labelled and int(labelled[1]) >= 100 * MOSTLY:
+        facts.append(("label", f"it resembles an earlier session that a person called {labelled[2]} ({labelled[1]} %)"))
+    if source and int(source[1]):
+        facts.append(("source", "the same client came from the same source before, under another identity"))
+    if "within a change window" in text:
+        facts.append(("window", "a change window was open"))
+    if "reads only, nothing changed" in text:
+        facts.append(("reads", "it changed nothing"))
+    if "nothing denied" in text:
+        facts.append(("allowed", "nothing was denied"))
+    return facts
 
 
 def omitted(facts: list[tuple[str, str]], summary: str | None) -> str | None:
     """Return the facts for innocence that a summary does not touch on, as one text; None where there are none.
 
-    >>> omitted([("reads", "it changed nothing, and nothing was denied")], "Secrets were listed.")
-    'it changed nothing, and nothing was denied'
+    >>> omitted([("reads", "it changed nothing")], "Secrets were listed.")
+    'it changed nothing'
     """
     left = [sentence for kind, sentence in facts if not _SAID[kind].search(summary or "")]
-    return "; ".join(left) or None
+    return "; ".join(dict.fromkeys(left)) or None

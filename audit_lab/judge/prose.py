@@ -3,14 +3,17 @@
 Prose stays unverified; this only finds what is wrong in it. Two things are checked: every number that stands before
 or after a known noun (events, secrets, namespaces, denied …) must be the number of the case, any other number must at
 least occur among the facts; and words that claim or deny a fact (read-only, nothing was denied, cluster-admin …) must not
-contradict it. The words are English: other languages pass with numbers checked only.
+contradict it. `assertions.py` reads whole sentences, `shares.py` what is said of all, most or none of the requests; both know Korean.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+
+from audit_lab.judge.assertions import check_assertions
+from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, number_value
+from audit_lab.judge.shares import check_shares
 
 # Words of prose -> predicates: at least one of them must have happened when prose says so.
 _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -40,31 +43,18 @@ _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # Nouns after (or before) a number -> which of the case's numbers it must be.
 _NOUNS: tuple[tuple[str, str], ...] = (
     (r"(different |distinct )?namespaces?", "namespaces"),
-    (r"(different |distinct )?secrets?(?!\s+(requests?|reads?|calls?|attempts?|accesses))", "secrets"),
-    (r"(different |distinct )?nodes?", "nodes"), (r"den(ied|ials?)|forbidden|refus(ed|als?)|rejected", "denied"),
+    (r"(different |distinct )?secrets?(?!\s+(requests?|reads?|calls?|attempts?|accesses|lists?|gets?|lookups?))", "secrets"),
+    (r"(different |distinct )?nodes?(?!\s+(proxy|requests))", "nodes"), (r"den(ied|ials?)|forbidden|refus(ed|als?)|rejected", "denied"),
     (r"(api )?(requests?|events?|calls?|actions? in total)", "events"), (r"writes?|changes?|modifications?", "writes"),
     (r"sessions?", "sessions"),
 )
-_NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
-                 "once": 1, "twice": 2}
-# A Korean counter may follow a number at once: only Latin letters make it part of a name.
-_NUMBER = rf"(?<![A-Za-z0-9_.-])(\d[\d,]*|{'|'.join(_NUMBER_WORDS)})(?![A-Za-z0-9_%]|[.]\d)"
 _NEGATED = re.compile(r"\b(no|not|never|without|neither|nor|nothing|none|didn't|absence of)\W+(\w+\W+){0,3}$", re.IGNORECASE)
 _BENIGN = re.compile(
-    r"\b(benign|harmless|routine|legitimate|ordinary|normal (work|operation|activity|behaviou?r)|nothing suspicious|no suspicious)",
+    r"\b(benign|harmless|routine|legitimate|(?<!otherwise )ordinary|normal (work|operation|activity|behaviou?r)"
+    r"|nothing suspicious|no suspicious)",
     re.IGNORECASE)
 _MALICIOUS = re.compile(r"\b(malicious|attack(er)?s?|compromised?|exfiltrat\w*|intrusion|hostile)\b", re.IGNORECASE)
 HIGH, LOW = 0.7, 0.3
-
-
-@dataclass(frozen=True)
-class CaseNumbers:
-    """What the tables say of a case: numbers by noun, counts by predicate (tried, and succeeded), all numbers its evidence shows."""
-
-    named: Mapping[str, int]
-    counts: Mapping[str, int]
-    succeeded: Mapping[str, int] = field(default_factory=dict)
-    shown: frozenset[int] = field(default_factory=frozenset)
 
 
 def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list[str]:
@@ -73,27 +63,37 @@ def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list
     >>> check_prose("It listed 12 secrets.", CaseNumbers({"secrets": 5}, {"secret_list": 1}), 0.5)
     ['says 12 secrets, the tables say 5']
     """
-    return [*_numbers(summary, numbers), *_mentions(summary, numbers), *_plain(summary, numbers, score)]
+    said = [
+        *_numbers(summary, numbers), *_mentions(summary, numbers), *check_shares(summary, numbers), *_plain(summary, numbers, score),
+        *check_assertions(summary, numbers),
+    ]
+    return list(dict.fromkeys(said))
+
+
+# Times of day, offsets, codes of responses: numbers that count nothing.
+_NO_COUNTS = re.compile(
+    r"\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
+    r"|\b\d{3}(?=\s+(?:responses?|errors?|status|codes?)\b)")
 
 
 def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
-    text = summary.lower()
+    text = _NO_COUNTS.sub(lambda match: " " * len(match.group(0)), summary.lower())
     taken: set[int] = set()
     for pattern, noun in _NOUNS:
-        for match in re.finditer(rf"{_NUMBER}\s+(?:\w+\s+){{0,1}}?(?:{pattern})\b", text):
+        for match in re.finditer(rf"{NUMBER}\s+(?:\w+\s+){{0,1}}?(?:{pattern})\b", text):
             if match.start(1) in taken:
                 continue
             taken.add(match.start(1))
-            said, true = _value(match.group(1)), numbers.named.get(noun)
+            said, true = number_value(match.group(1)), numbers.named.get(noun)
             # Numbers of a part (two of the denied requests) are true as long as they occur among the facts. An exec counts as a
             # write in the tables and not in most people's words.
             enough = said < (true or 0) and (said in numbers.shown or noun == "writes")
-            if true is not None and said != true and not enough:
+            if true is not None and said != true and not enough and not BOUNDED.search(text[: match.start()]):
                 yield f"says {said} {noun}, the tables say {true}"
-    for match in re.finditer(_NUMBER, text):
-        said = _value(match.group(1))
+    for match in re.finditer(NUMBER, text):
+        said = number_value(match.group(1))
         known = match.start(1) in taken or said in numbers.shown or said in numbers.named.values()
-        if match.group(1)[0].isdigit() and not known:
+        if match.group(1)[0].isdigit() and not known and not BOUNDED.search(text[: match.start()]):
             yield f"says {said}, a number that the facts do not hold"
 
 
@@ -136,7 +136,3 @@ def _plain(summary: str, numbers: CaseNumbers, score: float | None) -> Iterable[
 
 def _says(pattern: re.Pattern[str], summary: str) -> bool:
     return any(not _NEGATED.search(summary[: match.start()]) for match in pattern.finditer(summary))
-
-
-def _value(word: str) -> int:
-    return _NUMBER_WORDS[word] if word in _NUMBER_WORDS else int(word.replace(",", "") or 0)

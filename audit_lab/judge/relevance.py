@@ -90,7 +90,7 @@ class _Holding:
             scope = claim["scope"] or ""
             return self._reach.filter(pl.col("predicate") == claim["predicate"], pl.col("scope") == scope, pl.col("n") >= n)
         if claim["kind"] == "order":
-            later = self._counts.filter(pl.col("predicate") == claim["then"]).select("session_id", pl.col("last").alias("later"))
+            later = self._counts.filter(pl.col("predicate") == (claim["then"] or "")).select("session_id", pl.col("last").alias("later"))
             return mine.join(later, on="session_id").filter(pl.col("first") < pl.col("later"))
         enough = {"count": pl.col("n") >= n, "denial": pl.col("n_denied") >= n, "privilege": pl.col("n_succeeded") > 0}
         return mine.filter(enough.get(claim["kind"], pl.lit(True)))

@@ -70,8 +70,9 @@ def answer_schema(bounded: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     bounded
-        Also bound the length of texts and the digits of numbers: llama.cpp decodes by such a schema and a small model then
-        cannot ramble; other servers refuse schemas with these words.
+        Also bound the length of texts and the digits of numbers, and allow each kind of claim its own parts only: llama.cpp decodes
+        by such a schema, and a small model then can neither ramble nor say what no table could bear out; other servers refuse schemas
+        with these words.
     """
     steps = [round(number / 20, 2) for number in range(21)]
     words = {"type": "string", "maxLength": 240} if bounded else {"type": "string"}
@@ -82,7 +83,7 @@ def answer_schema(bounded: bool = False) -> dict[str, Any]:
     def nullable(kind: str, **more: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": kind, **more}, {"type": "null"}]}
 
-    claim = _object({
+    claim = _claims_by_kind(whole) if bounded else _object({
         "kind": {"type": "string", "enum": list(KINDS)},
         "predicate": {"type": "string", "enum": list(PREDICATES)},
         "then": nullable("string", enum=list(PREDICATES)),
@@ -90,7 +91,7 @@ def answer_schema(bounded: bool = False) -> dict[str, Any]:
         "scope": nullable("string", enum=list(SCOPES)),
     })
     ground = _object({"claim": claim, "event_ids": {"type": "array", "items": handle, "maxItems": 6 if bounded else MAX_CITED}})
-    return _object({
+    answer = _object({
         "score": score or nullable("number", minimum=0, maximum=1),
         "summary": words,
         "grounds": {"type": "array", "items": ground, "maxItems": N_GROUNDS},
@@ -98,6 +99,21 @@ def answer_schema(bounded: bool = False) -> dict[str, Any]:
         "action": {"type": "string", "enum": list(ACTIONS)},
         "abstain": {"type": "null"} if bounded else nullable("string"),
     })
+    return {**answer, "$defs": {"predicate": {"type": "string", "enum": list(PREDICATES)}}} if bounded else answer
+
+
+def _claims_by_kind(whole: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a schema of claims in which each kind has the parts that it uses; `whole` is the schema of numbers."""
+    predicate, null = {"$ref": "#/$defs/predicate"}, {"type": "null"}
+    n = {"enum": [step for step in (whole or {"enum": [1]})["enum"] if step is not None]}
+    used: dict[str, dict[str, Any]] = {
+        "count": {"n": n}, "order": {"then": predicate}, "novelty": {"scope": {"enum": ["actor", "peers"]}}, "denial": {"n": n},
+        "privilege": {}, "reach": {"n": n, "scope": {"enum": ["namespaces", "secrets", "nodes", "resources"]}},
+    }
+    return {"anyOf": [
+        _object({"kind": {"const": kind}, "predicate": predicate, "then": null, "n": null, "scope": null, **parts})
+        for kind, parts in used.items()
+    ]}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

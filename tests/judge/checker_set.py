@@ -135,8 +135,8 @@ SUMMARIES: tuple[Item, ...] = (
     Item("omitting", "olga", "The actor ran a command in a pod and deleted a workload, which may indicate tampering.", score=0.8),
     Item("omitting", "olga", "Suspicious deletion after an exec.", score=0.9),
     Item("omitting", "olga", "Logs were read and a deployment was patched: possible persistence.", score=0.7),
-    Item("telling", "olga", "An exec and a deletion, though the actor did the same in earlier sessions as a matter of routine.", score=0.6),
-    Item("telling", "olga", "Although this is its usual work, the deletion should be confirmed.", score=0.6),
+    Item("partly", "olga", "An exec and a deletion, though the actor did the same in earlier sessions as a matter of routine.", score=0.6),
+    Item("partly", "olga", "Although this is its usual work, the deletion should be confirmed.", score=0.6),
 )
 
 # A second batch, written after the checker had been mended on the first and before it was run on this one.

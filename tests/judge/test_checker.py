@@ -44,7 +44,7 @@ def caught(item: Item, verdict: dict) -> bool:
     return {
         "true": not ground["holds"], "fabricated": not ground["holds"], "irrelevant": bool(ground["note"]),
         "honest": bool(verdict["summary_wrong"]), "contradicting": bool(verdict["summary_wrong"]),
-        "omitting": bool(verdict["omitted"]), "telling": bool(verdict["omitted"]),
+        "omitting": bool(verdict["omitted"]), "partly": bool(verdict["omitted"]),
     }[item.kind]
 
 
@@ -56,12 +56,12 @@ def test_the_rates(world):
     for item in (*GROUNDS, *SUMMARIES, *SECOND):
         hit = caught(item, check(world, item))
         found[item.kind].append(hit)
-        if hit != (item.kind not in ("true", "honest", "telling")):
+        if hit != (item.kind not in ("true", "honest")):
             odd.append((item.kind, item.user, item.summary or item.claim))
     counts = {kind: (sum(hits), len(hits)) for kind, hits in found.items()}
     assert counts == {
         "true": (0, 14), "fabricated": (23, 23), "irrelevant": (5, 5), "honest": (0, 29), "contradicting": (32, 32), "omitting": (3, 3),
-        "telling": (0, 2),
+        "partly": (2, 2),
     }, odd
 
 

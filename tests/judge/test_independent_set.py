@@ -1,4 +1,7 @@
-"""How well the checker works on a set whose author had not seen it: rates may only get better than on its first run."""
+"""How well the checker works on a set whose author had not seen it.
+
+It was mended by this set's misses since: only the first run is an honest rate.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,11 @@ FIRST_RUN = {
     "mentioning": (11, 12),
     "nothing to omit": (3, 3),
 }
+# The same after the checker had been mended by this set's misses: in-sample, so it holds what was won and estimates nothing.
+MENDED = FIRST_RUN | {
+    "boundary": (21, 23), "honest en": (64, 64), "contradicting en": (70, 72), "contradicting ko": (14, 14), "omitting": (18, 19),
+    "partly omitting": (4, 4), "mentioning": (12, 12),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +50,10 @@ def test_every_group_is_measured_whole(outcomes):
     assert {outcome.item.group for outcome in outcomes} == set(FIRST_RUN)
 
 
-@pytest.mark.parametrize("group", FIRST_RUN)
-def test_the_checker_is_at_least_as_good_as_on_its_first_run(outcomes, group):
+@pytest.mark.parametrize("group", MENDED)
+def test_what_was_won_is_not_lost(outcomes, group):
     missed = [outcome for outcome in outcomes if outcome.item.group == group and not outcome.as_expected]
-    right, n = FIRST_RUN[group]
+    right, n = MENDED[group]
     assert len(missed) <= n - right, "\n".join(f"{miss.item.case}: {miss.item.text} -> {miss.found}" for miss in missed)
 
 
