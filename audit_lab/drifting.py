@@ -109,7 +109,8 @@ def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
     Returns
     -------
     Frame, one row per candidate: case_id, start (of its first session), score (highest of its usable verdicts, null where there is
-    none), flagged, malicious (of the labels on the case or its sessions the strongest; null where there is none but 'unsure').
+    none), flagged, malicious (of the labels on the case or its sessions the strongest; null where there is none but 'unsure'), opinion
+    (the incident that the label comes from, else the case: ten cases of one incident are one judgement).
     """
     cases = store.scan("candidates").select("case_id", session_id="session_ids").collect().explode("session_id", empty_as_null=False)
     usable = store.scan("verdicts").filter(pl.col("usable")).group_by("case_id").agg(pl.col("score").max()).collect()
@@ -118,14 +119,16 @@ def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
     of_cases = labels.filter(pl.col("target_kind") == "case").group_by(case_id="target_id").agg(
         of_case=(pl.col("verdict") == "malicious").any()
     )
+    of_incidents = labels.filter(pl.col("target_kind") == "incident").group_by("session_id").agg(opinion=pl.col("target_id").min())
     started = store.scan("sessions").select("session_id", "start").collect()
     return (
         cases.join(started, on="session_id", how="inner").join(of_sessions, on="session_id", how="left")
-        .group_by("case_id").agg(pl.col("start").min(), pl.col("of_session").max())
+        .join(of_incidents, on="session_id", how="left")
+        .group_by("case_id").agg(pl.col("start").min(), pl.col("of_session").max(), pl.col("opinion").min())
         .join(of_cases, on="case_id", how="left").join(usable, on="case_id", how="left")
         .select(
             "case_id", "start", "score", flagged=(pl.col("score") >= threshold).fill_null(False),
-            malicious=pl.max_horizontal("of_session", "of_case"),
+            malicious=pl.max_horizontal("of_session", "of_case"), opinion=pl.coalesce("opinion", "case_id"),
         ).sort("start", "case_id")
     )
 

@@ -249,8 +249,11 @@ class DriftSettings(_Section):
     alpha: float = Field(0.05, gt=0, lt=1, description="share of false discoveries among the alarms of a period that is accepted")
     min_psi: float = Field(0.1, ge=0, description="smallest alarming PSI; habit of the field: below 0.1 no change, above 0.25 a large one")
     min_wasserstein: float = Field(0.25, ge=0, description="smallest alarming shift, in standard deviations; under a quarter few rank anew")
+    min_shift: float = Field(
+        0.15, ge=0, description="smallest alarming shift of the embeddings' mean, standard deviations: one session in seven is another"
+    )
     min_ratio: float = Field(2.0, gt=1, description="smallest alarming factor between two rates: a rule that fires twice as often")
-    rounds: int = Field(9999, ge=99, description="dealings of days; p-values are at least 1 / (rounds + 1), so many features need many")
+    rounds: int = Field(19_999, ge=99, description="dealings of days; p-values are at least 1 / (rounds + 1), so many features need many")
     values: int = Field(50, ge=2, description="most frequent values compared one by one, the others as one")
     weekend: list[int] = Field(default_factory=lambda: [6, 7], description="days that are compared with each other only (1 is Monday)")
     seed: int = Field(7, description="seed of the dealings")

@@ -151,7 +151,7 @@ def review(month: Month, wrong_after: float) -> None:
     share = np.where(month.late(month.judged), wrong_after, WRONG)
     wrong = pl.Series(month.rng.random(month.judged.height) < share)
     month.judged = month.judged.with_columns(
-        malicious=pl.when("picked", pl.col("score").is_not_null()).then(pl.col("flagged") ^ wrong)
+        malicious=pl.when("picked", pl.col("score").is_not_null()).then(pl.col("flagged") ^ wrong), opinion="case_id"
     ).drop("order", "picked")
 
 
@@ -185,8 +185,8 @@ def assess(name: str, families: tuple[str, ...], month: Month, plant: Callable[[
 
 
 def change_told(month: Month) -> int | None:
-    """Return after how many days a change point on the label-error stream is told, looking at the end of each day."""
-    for day in range(PLANTED + 1, DAYS + 1):
+    """Return after how many days a change point on the label-error stream is told, looking at the end of each week."""
+    for day in range(7 * (PLANTED // 7 + 1), DAYS + 1, 7):
         now = START + timedelta(days=day)
         found = error_changes(month.judged.filter(pl.col("start") < now)).filter("alarm")
         if found.height:

@@ -84,13 +84,23 @@ def _likelihood(ones: np.ndarray, size: np.ndarray) -> np.ndarray:
     return np.asarray(size * (ones_part + zeros_part))
 
 
+def opinions(judged: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per judgement that stands beside a verdict, in order of time: case_id, start, flagged, malicious."""
+    known = judged.filter(pl.col("malicious").is_not_null(), pl.col("score").is_not_null()).sort("start", "case_id")
+    judgement = pl.col("opinion" if "opinion" in known.columns else "case_id")
+    return known.group_by(judgement.alias("judgement"), maintain_order=True).agg(
+        pl.col("case_id", "start").first(), pl.col("flagged", "malicious").any()
+    ).drop("judgement")
+
+
 def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, min_segment: int = 20, seed: int = 7) -> pl.DataFrame:
     """Find where labels began to contradict verdicts more, or less, often.
 
     Parameters
     ----------
     judged
-        case_id, start (UTC), score, flagged (bool), malicious (bool; null where nobody said so): one row per judged case.
+        case_id, start (UTC), score, flagged (bool), malicious (bool; null where nobody said so): one row per judged case. Where `opinion`
+        is given, cases with the same one are one judgement (an incident with ten cases is no ten opinions), flagged when any of them is.
     by
         week or day: names the period in which a change lies.
     alpha, min_segment, seed
@@ -101,7 +111,7 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
     Table `drift`, one row per change (family overrides, feature 'label errors', value 1, 2 …); where there is none one row that says so,
     null with a reason where labelled cases are too few. before and after are the shares of wrong verdicts around the change.
     """
-    known = judged.filter(pl.col("malicious").is_not_null(), pl.col("score").is_not_null()).sort("start", "case_id")
+    known = opinions(judged)
     wrong = known.select(pl.col("flagged") != pl.col("malicious")).to_series().to_numpy().astype(bool)
     base: dict[str, Any] = {
         **dict.fromkeys(tables.TABLES["drift"].columns), "by": by, "family": "overrides", "feature": "label errors", "kind": "change point",

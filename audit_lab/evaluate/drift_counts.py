@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.evaluate.changes import opinions
 
 FAMILIES = ("schema", "actors", "clients", "rules", "embeddings", "scores", "labels", "overrides")
 COUNTS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -56,7 +57,8 @@ def count_drift(
     sessions, signals, scores, archives
         Tables of these names. Of `sessions`: session_id, start, actor, actor_kind, client_families.
     judged
-        start (UTC), score, flagged (bool), malicious (bool; null where no person said so): one row per judged case.
+        case_id, start (UTC), score, flagged (bool), malicious (bool; null where nobody said so) and, if cases of one incident are to be one
+        judgement, opinion: one row per judged case.
     labelled
         session_id and verdict: one row per session that a person or an incident file spoke of.
     vectors
@@ -209,9 +211,7 @@ def _labels(
             _rows(said.group_by("block", "verdict").agg(n=pl.len()), "labels", "label", "category", "verdict"),
             *_rate(malicious, per_block, "labels", "malicious sessions"),
         ]
-    both = judged.filter(pl.col("malicious").is_not_null(), pl.col("score").is_not_null()).with_columns(
-        block=pl.col("start").dt.truncate(every)
-    )
+    both = opinions(judged).with_columns(block=pl.col("start").dt.truncate(every))
     if both.height:
         wrong = both.filter(pl.col("flagged") != pl.col("malicious"))
         of = both.group_by("block").agg(n=pl.len())

@@ -2,9 +2,9 @@
 
 With many sessions every difference is significant, so an alarm needs both. It is more than chance between days makes: days (within
 weekdays and weekends) are dealt out at random between reference and period, and false discoveries are controlled over all features of
-the period (Benjamini & Hochberg 1995). And it is large enough to matter beyond what chance gives. A value that was never there is tested
-exactly: how likely is it that all its days lie after the reference, given how many there are (Fisher); values that could not be significant
-wherever their days lay are no tests (Tarone 1990).
+the period (Benjamini & Hochberg 1995, each family with the same weight). And it is large enough to matter beyond what chance gives. A
+value that was never there is tested exactly: how likely is it that all its days lie after the reference, given how many there are
+(Fisher); values that could not be significant wherever their days lay are no tests (Tarone 1990).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from audit_lab.evaluate.distances import (
     log_ratio,
     mean_shift,
     population_stability,
+    rate_deviance,
     stability_rows,
     wasserstein_rows,
 )
@@ -115,7 +116,7 @@ def _compare(feature: Feature, window: Window, settings: DriftSettings) -> dict[
         before, after = old[0] / old[1], new[0] / new[1]
         ratio = float((new[0] + HALF) / new[1] / ((old[0] + HALF) / old[1]))
         row |= {"before": float(before), "after": float(after), "ratio": ratio}
-        return row | _tested(matrix, window, log_ratio, log_ratio, abs(np.log(ratio)), np.log(settings.min_ratio))
+        return row | _tested(matrix, window, rate_deviance, log_ratio, abs(np.log(ratio)), np.log(settings.min_ratio))
     if not old.sum() or not new.sum():
         return row | {"reason": "nothing was counted in one of the periods"}
     row["jensen_shannon"] = float(jensen_shannon(old[None, :], new[None, :])[0])
@@ -158,14 +159,14 @@ def _centroid(sums: pl.DataFrame, window: Window, settings: DriftSettings) -> di
         return row | {"reason": "no vectors in one of the periods"}
     shift = float(mean_shift(old[None, :], new[None, :])[0])
     row |= {"wasserstein": shift, "detail": f"cosine distance {cosine_distance(old, new):.4f}"}
-    return row | _tested(rows, window, mean_shift, mean_shift, shift, settings.min_wasserstein)
+    return row | _tested(rows, window, mean_shift, mean_shift, shift, settings.min_shift)
 
 
 # ---- new values ----------------------------------------------------------------------------------------------
 
 
-def _new_values(counts: pl.DataFrame, window: Window, settings: DriftSettings) -> tuple[list[dict[str, Any]], int]:
-    """Return a row for each value of the period that the reference never had, and how many further values were tested (p-value 1).
+def _new_values(counts: pl.DataFrame, window: Window, settings: DriftSettings) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return a row for each value of the period that the reference never had, and per family how many more were tested (p-value 1).
 
     Two questions are asked of a value, each at half the level: do all its blocks lie in the period (what begins and is frequent is told at
     once), and do all of them lie after the reference (what is rare but stays is told a week later)?
@@ -180,13 +181,14 @@ def _new_values(counts: pl.DataFrame, window: Window, settings: DriftSettings) -
              first=pl.col("block").min())
         .filter(pl.col("blocks") <= n_later).sort("family", "feature", "value")
     )
-    rows, idle = [], 0
+    rows: list[dict[str, Any]] = []
+    idle: dict[str, int] = {}
     for family, feature, value, blocks, of_mine, known, n, first in seen.iter_rows():
         at_best = _chance_of(blocks, n_reference, n_mine, n_later, alone=blocks <= n_mine)
         # A value whose blocks could not be significant wherever they lay is told, but is no test.
         testable = at_best <= settings.alpha
         if known or not of_mine:
-            idle += testable
+            idle[family] = idle.get(family, 0) + int(testable)
             continue
         rows.append(_empty(family, feature, "presence") | {
             "value": value, "n_current": float(n), "before": 0.0, "after": of_mine / n_mine, "alarm": testable, "since": first,
@@ -207,12 +209,21 @@ def _chance_of(blocks: int, n_reference: int, n_mine: int, n_later: int, *, alon
     return min(1.0, 2 * min(chances))
 
 
-def _control(rows: list[dict[str, Any]], idle: int, settings: DriftSettings) -> None:
-    """Write q-values over all tests of the period, and let an alarm stand only where its q-value is small enough."""
+def _control(rows: list[dict[str, Any]], idle: dict[str, int], settings: DriftSettings) -> None:
+    """Write q-values over all tests of the period, and let an alarm stand only where its q-value is small enough.
+
+    Benjamini–Hochberg with weights (Genovese, Roeder & Wasserman 2006): each family weighs the same however many features it has, else a
+    hundred rules would drown the one centroid.
+    """
     tested = [row for row in rows if row["p_value"] is not None and not (row["kind"] == "presence" and row["alarm"] is False)]
+    sizes = {family: idle.get(family, 0) for family in FAMILIES}
+    for row in tested:
+        sizes[row["family"]] += 1
+    total, families = sum(sizes.values()), sum(size > 0 for size in sizes.values())
     if not tested:
         return
-    adjusted = stats.false_discovery_control([row["p_value"] for row in tested] + [1.0] * idle, method="bh")
+    weighted = [min(1.0, row["p_value"] * sizes[row["family"]] * families / total) for row in tested]
+    adjusted = stats.false_discovery_control(weighted + [1.0] * (total - len(tested)), method="bh")
     for row, q_value in zip(tested, adjusted, strict=False):
         row["q_value"] = float(q_value)
         row["alarm"] = bool(row["alarm"] and q_value <= settings.alpha)

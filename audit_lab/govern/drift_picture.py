@@ -95,7 +95,8 @@ def _moved(settings: DriftSettings) -> pl.Expr:
     ratio = (pl.col("ratio").log().abs() - chance) / pl.lit(settings.min_ratio).log()
     return (
         pl.when(pl.col("kind") == "category").then((pl.col("psi") - chance) / settings.min_psi)
-        .when(pl.col("kind").is_in(["number", "vector"])).then((pl.col("wasserstein") - chance) / settings.min_wasserstein)
+        .when(pl.col("kind") == "number").then((pl.col("wasserstein") - chance) / settings.min_wasserstein)
+        .when(pl.col("kind") == "vector").then((pl.col("wasserstein") - chance) / settings.min_shift)
         .when(pl.col("kind").is_in(["rate", "volume"])).then(ratio)
         .when(pl.col("kind") == "presence").then(pl.when(pl.col("alarm")).then(1.0).otherwise(0.0))
     )

@@ -102,6 +102,36 @@ def test_false_discoveries_are_controlled_as_statsmodels_does() -> None:
     assert table["alarm"].sum() > 0
 
 
+def test_a_family_of_many_features_does_not_drown_one_of_few() -> None:
+    """Weighted as by hand: forty rules and one centroid-like family of one; each family has half of the level."""
+    generator = np.random.default_rng(2)
+    rules = [rows("rules", f"rate of r-{number}", "rate", {day: {"hit": generator.binomial(60, 0.1), "of": 60} for day in range(35)}) for number in range(40)]
+    label = rows("labels", "malicious sessions", "rate", {day: {"hit": generator.binomial(60, 0.02 if day < 28 else 0.08), "of": 60} for day in range(35)})
+    table = fifth_week(*rules, label)
+    sizes = np.where(table["family"] == "rules", 40, 1)
+    weighted = np.minimum(1.0, table["p_value"].to_numpy() * sizes * 2 / 41)
+    assert table["q_value"].to_numpy() == pytest.approx(multipletests(weighted, method="fdr_bh")[1])
+    assert one(table, "malicious sessions", 4)["q_value"] < multipletests(table["p_value"].to_numpy(), method="fdr_bh")[1].min() + 1e-9
+
+
+def test_rare_hits_that_stay_away_a_week_are_no_surprise() -> None:
+    """A weekly rate of zero is an endless ratio, and ordinary where hits are few: the test looks at likelihood, not at the ratio."""
+    hits = {day: {"hit": 1.0 if day % 9 == 0 and day < 28 else 0.0, "of": 50.0} for day in range(35)}
+    row = one(fifth_week(rows("rules", "rate of r", "rate", hits)), "rate of r", 4)
+    assert row["p_value"] > 0.2 and not row["alarm"]
+    more = {day: {"hit": float(day % 9 == 0) if day < 28 else float(day % 2 == 0) * 3, "of": 50.0} for day in range(35)}
+    assert one(fifth_week(rows("rules", "rate of r", "rate", more)), "rate of r", 4)["p_value"] < 0.01
+
+
+def test_ten_cases_of_one_incident_are_one_judgement() -> None:
+    cases = stream(240, 240, 0.0, 0.0).with_columns(opinion="case_id")
+    missed = cases.head(12).with_columns(
+        case_id=pl.lit("m-") + pl.col("case_id"), start=pl.lit(MONDAY + timedelta(days=30)), flagged=pl.lit(False), malicious=pl.lit(True), opinion=pl.lit("i-1"),
+    )
+    both = pl.concat([cases, missed])
+    assert error_changes(both)["n_current"][0] == 241 and not error_changes(both)["alarm"][0]
+
+
 def test_a_new_value_is_tested_as_fisher_does() -> None:
     """Three days of the fifth week see a verb that no day before saw."""
     verbs = {day: {"get": 9.0, **({"bind": 2.0} if day in (29, 30, 33) else {}), **({"once": 1.0} if day == 31 else {})} for day in range(35)}
@@ -118,7 +148,7 @@ def test_what_is_rare_but_stays_is_told_later() -> None:
     """Four days a week from the second watched week on: too little for one week among many, plain after two."""
     seen = [day for day in range(35, 49) if day % 7 < 4]
     verbs = {day: {"get": 9.0, **({"bind": 1.0} if day in seen else {}), **{f"once-{day}": 1.0}} for day in range(49)}
-    rare = [rows("clients", f"f{place}", "category", {day: {"a": 5.0, "b": 5.0} for day in range(49)}) for place in range(40)]
+    rare = [rows("schema", f"f{place}", "category", {day: {"a": 5.0, "b": 5.0} for day in range(49)}) for place in range(40)]
     table = drift_periods(counted(rows("schema", "new verb", "presence", verbs), *rare), QUICK).filter(pl.col("value") == "bind")
     assert table["alarm"].to_list() == [False, True]
     assert table["p_value"][1] == pytest.approx(2 * comb(21, 8) / comb(49, 8))
