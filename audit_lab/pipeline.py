@@ -26,6 +26,7 @@ from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
+    NEED_VECTORS,
     OUTLIERS,
     PACK,
     ROUTINE,
@@ -168,7 +169,9 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         exceptions = ruled.exceptions
     run.tick("signals", 1, total)
     if wanted:
-        embeddings, vectors = _embeddings(run, sessions)
+        embeddings = None
+        if "outliers" in named or {*NEED_VECTORS} & {*wanted}:
+            embeddings, vectors = _embeddings(run, sessions)
         run.tick("signals", 2, total)
         features = session_features(events, members, sessions)
         chosen = settings.model_copy(update={"detectors": wanted})

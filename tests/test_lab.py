@@ -147,3 +147,9 @@ def test_where_summaries_are_many_a_static_model_is_kept_in_the_lab(tmp_path: Pa
     lab.run(until="signals", force=True)
     assert lab.store.digest("signals") == before
     assert lab.store.remembered("static_model") == kept
+
+
+def test_a_single_outlier_detector_can_be_named_and_asks_for_no_embeddings_it_does_not_need(lab: Lab) -> None:
+    lab.run(detectors=["isolation", "new-deed"])
+    assert set(lab.signals.collect()["detector_id"]) <= {"isolation", "new-deed"}
+    assert lab.store.rows("embeddings") == 0

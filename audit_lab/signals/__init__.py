@@ -8,7 +8,7 @@ from audit_lab.signals.embeddings import embed_summaries
 from audit_lab.signals.exceptions import ROUTINE, RuleException, load_exceptions
 from audit_lab.signals.fusion import CaseTables, rank_cases
 from audit_lab.signals.neighbours import nearest_sessions
-from audit_lab.signals.outliers import OUTLIERS, find_outliers
+from audit_lab.signals.outliers import NEED_VECTORS, OUTLIERS, find_outliers
 from audit_lab.signals.peers import resolution
 from audit_lab.signals.rulebook import PACK, Rule, load_rules
 from audit_lab.signals.rules import RuleTables, run_rules, run_rules_aside
@@ -16,8 +16,8 @@ from audit_lab.signals.static import SessionVectors, StaticModel, embed_sessions
 from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 
 __all__ = [
-    "OUTLIERS", "PACK", "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables", "SessionVectors",
-    "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "embed_sessions", "embed_static", "embed_summaries",
-    "exceptions_toml", "find_outliers", "load_exceptions", "load_rules", "load_static", "nearest_sessions", "propose_exceptions",
-    "rank_cases", "resolution", "run_detectors", "run_rules", "run_rules_aside", "save_static",
+    "NEED_VECTORS", "OUTLIERS", "PACK", "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables",
+    "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "embed_sessions", "embed_static",
+    "embed_summaries", "exceptions_toml", "find_outliers", "load_exceptions", "load_rules", "load_static", "nearest_sessions",
+    "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules", "run_rules_aside", "save_static",
 ]

@@ -34,6 +34,7 @@ from audit_lab.signals.novelty import session_tokens, surprises, whose_past
 from audit_lab.signals.peers import conformal_p_values, nearest_distance, past_distance, peer_groups, tail_surprise
 
 OUTLIERS: tuple[str, ...] = get_args(OutlierName)
+NEED_VECTORS = ("far-summary", "near-peers", "thin-place")
 VERSION = "2"
 # Bits at which strength reaches one half: an access is one or two facts, deeds add up over three.
 _HALF_BITS = 4.0
