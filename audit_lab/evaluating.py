@@ -111,6 +111,12 @@ def evaluate_lab(
     if store.rows("incidents") == 0 and store.rows("labels") == 0:
         raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
     since = _later(profile, since)
+    last = store.scan("sessions").select(pl.col("start").max()).collect().item()
+    if profile.evaluate.learnt_until is not None and since is not None and (last is None or last < since):
+        raise InputError(
+            f"every session is among those that taught the threshold (learnt_until {profile.evaluate.learnt_until:%Y-%m-%d %H:%M:%S})",
+            "ingest later archives: what taught a threshold cannot test it",
+        )
     found = gather(store, since, until)
     remembered = store.remembered(CALIBRATION)
     return evaluate(

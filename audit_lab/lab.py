@@ -310,7 +310,7 @@ class Lab(PeopleVerbs):
         if period is not None and not re.fullmatch(r"[\w.-]{1,40}", period):
             raise InputError(f"'{period}' is no period", "letters, digits, '.', '_' and '-', e.g. 2026-11")
         self._need("verdicts")
-        evaluation = self.evaluate() if self.store.rows("incidents") else None
+        evaluation = self._evaluation()
         moved = self.drift()
         events = self.store.read("events")
         first: datetime = events["time"].min()  # type: ignore[assignment]
@@ -331,6 +331,12 @@ class Lab(PeopleVerbs):
             **{table: self.store.read(table) for table in _REPORTED},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")
+
+    def _evaluation(self) -> Evaluation | None:
+        """Return what a report can say of how well it works: nothing without incidents, or where these sessions taught the threshold."""
+        learnt, last = self.profile.evaluate.learnt_until, self.store.scan("sessions").select(pl.col("start").max()).collect().item()
+        taught = learnt is not None and (last is None or last <= learnt)
+        return None if taught or not self.store.rows("incidents") else self.evaluate()
 
     # ---- looking -----------------------------------------------------------------------------------------
 

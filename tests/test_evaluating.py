@@ -115,6 +115,12 @@ def test_a_learnt_threshold_counts_on_later_sessions_only(lab: Lab) -> None:
     learnt = Lab(lab.store.root, lab.profile.model_copy(update={"evaluate": lab.profile.evaluate.model_copy(
         update={"threshold": promise.threshold, "learnt_until": promise.until})}))
     assert learnt.evaluate().data_start > promise.until
+    # Where everything taught it there is no figure, but still a report.
+    all_taught = Lab(lab.store.root, lab.profile.model_copy(update={"evaluate": lab.profile.evaluate.model_copy(
+        update={"learnt_until": START + timedelta(days=1)})}))
+    with pytest.raises(InputError, match=r"every session is among those that taught the threshold .*ingest later archives"):
+        all_taught.evaluate()
+    assert all_taught._evaluation() is None
     # The next threshold may be learnt from all of it again.
     assert learnt.calibrate(0.1, 0.9).n > promise.n
 
