@@ -1,4 +1,4 @@
-"""Drift of a lab: what its tables say week by week, counted, compared, and kept in table drift."""
+"""Drift of a lab: what its tables say week by week, counted, compared, and kept in table drifts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
 
     Returns
     -------
-    Table `drift`; where nothing can be compared its rows say why.
+    Table `drifts`; where nothing can be compared its rows say why.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
     judged = judged_cases(store, profile.evaluate.threshold)
     found = drift_periods(drift_counts(store, profile, judged, "1h" if by == "day" else "1d"), profile.drift, by, moment)
     compared = found.filter(pl.col("kind") != "none").height > 0
-    return tables.check(pl.concat([found, error_changes(judged, by)]) if compared else found, "drift")
+    return tables.check(pl.concat([found, error_changes(judged, by)]) if compared else found, "drifts")
 
 
 def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:
@@ -50,7 +50,7 @@ def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     table
-        Table `drift`.
+        Table `drifts`.
 
     Returns
     -------

@@ -279,7 +279,7 @@ class Lab(PeopleVerbs):
 
         Returns
         -------
-        Table `drift`, which the lab keeps: `alarm` is true where a difference is more than chance and large enough (profile, section
+        Table `drifts`, which the lab keeps: `alarm` is true where a difference is more than chance and large enough (profile, section
         drift). Where nothing can be compared its rows say why.
         """
         from audit_lab.drifting import lab_drift  # noqa: PLC0415
@@ -287,7 +287,7 @@ class Lab(PeopleVerbs):
         self._need("verdicts")
         found = lab_drift(self.store, self.profile, by, since)
         with self.store.writing():
-            self.store.replace("drift", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
+            self.store.replace("drifts", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
         return found
 
     def experiment(self, grid: str | Path | Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
@@ -326,7 +326,7 @@ class Lab(PeopleVerbs):
             versions=self.versions(),
             lang=lang,
             labels=self.standing_labels(),
-            drift=moved,
+            drifts=moved,
             drift_alarms=drift_alarms(moved),
             **{table: self.store.read(table) for table in _REPORTED},
         )

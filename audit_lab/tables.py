@@ -407,7 +407,7 @@ TABLES: dict[str, Table] = {
         "prompt": _c(pl.String, "digest of the prompt's template and examples, where a model was asked"),
         "at": _v(TIME, "when it was evaluated (clock)"),
     }),
-    "drift": Table("period × watched feature (× value, where it is new)", ("period", "feature", "value"), {
+    "drifts": Table("period × watched feature (× value, where it is new)", ("period", "feature", "value"), {
         "period": _k(TIME, "start of the week or day (UTC) that is compared with the reference"),
         "by": _k(pl.String, "week or day"),
         "family": _k(pl.String, "schema, actors, clients, rules, embeddings, scores, labels, overrides"),

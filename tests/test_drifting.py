@@ -60,7 +60,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def test_what_was_planted_is_told_with_its_day(changed: Lab) -> None:
     table = changed.drift()
-    assert changed.store.read("drift").equals(table)
+    assert changed.store.read("drifts").equals(table)
     alarms = drift_alarms(table)
     told = {(row["feature"], row["value"]): row for row in alarms.iter_rows(named=True)}
     planted = datetime(2026, 11, 11, tzinfo=UTC)
@@ -88,7 +88,7 @@ def test_the_word_prints_what_changed_and_checks_it(changed: Lab) -> None:
     assert CliRunner().invoke(app, ["drift", *where, "--check"]).exit_code == 1
     found = json.loads(CliRunner().invoke(app, ["drift", *where, "--json"]).output)
     assert {row["feature"] for row in found["alarms"]} >= {"new key", "client family"}
-    assert len(found["drift"]) == changed.store.rows("drift")
+    assert len(found["drift"]) == changed.store.rows("drifts")
 
 
 def test_a_wrong_date_or_period_is_one_line(changed: Lab) -> None:

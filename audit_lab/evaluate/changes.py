@@ -108,17 +108,17 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
 
     Returns
     -------
-    Table `drift`, one row per change (family overrides, feature 'label errors', value 1, 2 …); where there is none one row that says so,
+    Table `drifts`, one row per change (family overrides, feature 'label errors', value 1, 2 …); where there is none one row that says so,
     null with a reason where labelled cases are too few. before and after are the shares of wrong verdicts around the change.
     """
     known = opinions(judged)
     wrong = known.select(pl.col("flagged") != pl.col("malicious")).to_series().to_numpy().astype(bool)
     base: dict[str, Any] = {
-        **dict.fromkeys(tables.TABLES["drift"].columns), "by": by, "family": "overrides", "feature": "label errors", "kind": "change point",
+        **dict.fromkeys(tables.TABLES["drifts"].columns), "by": by, "family": "overrides", "feature": "label errors", "kind": "change point",
         "n_reference": 0.0, "n_current": float(wrong.size), "alarm": False, "value": "",
     }
     if judged.is_empty():
-        return tables.empty("drift")
+        return tables.empty("drifts")
     starts: list[datetime] = known["start"].to_list()
     last: datetime = judged["start"].max()  # type: ignore[assignment]
     rows = []
@@ -137,7 +137,7 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
         rows.append(base | {"period": last, "before": float(wrong.mean()), "after": float(wrong.mean())})
     every = "1w" if by == "week" else "1d"
     return tables.conform(
-        pl.DataFrame(rows, schema=tables.TABLES["drift"].schema).with_columns(pl.col("period").dt.truncate(every)), "drift"
+        pl.DataFrame(rows, schema=tables.TABLES["drifts"].schema).with_columns(pl.col("period").dt.truncate(every)), "drifts"
     )
 
 

@@ -60,7 +60,7 @@ def drift_periods(counts: DriftCounts, settings: DriftSettings, by: str = "week"
 
     Returns
     -------
-    Table `drift`, in order of period and family. A family that cannot be compared has one row with the reason; so have all of them where
+    Table `drifts`, in order of period and family. A family that cannot be compared has one row with the reason; so have all of them where
     there is only one period.
 
     Raises
@@ -85,7 +85,7 @@ def drift_periods(counts: DriftCounts, settings: DriftSettings, by: str = "week"
         _control(found + new, idle, settings)
         rows += [{**row, "period": window.period, "by": by} for row in _with_since(found + new, features, counts.sums, window)]
         rows += [{**_empty(family, family, "none"), "period": window.period, "by": by, "reason": why} for family, why in counts.why.items()]
-    return tables.conform(pl.DataFrame(rows, schema=tables.TABLES["drift"].schema), "drift")
+    return tables.conform(pl.DataFrame(rows, schema=tables.TABLES["drifts"].schema), "drifts")
 
 
 # ---- one feature ---------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def drift_periods(counts: DriftCounts, settings: DriftSettings, by: str = "week"
 
 def _empty(family: str, feature: str, kind: str) -> dict[str, Any]:
     return {
-        **dict.fromkeys(tables.TABLES["drift"].columns), "family": family, "feature": feature, "value": "", "kind": kind,
+        **dict.fromkeys(tables.TABLES["drifts"].columns), "family": family, "feature": feature, "value": "", "kind": kind,
         "n_reference": 0.0, "n_current": 0.0,
     }
 

@@ -22,7 +22,7 @@ def draw_drift(table: pl.DataFrame, settings: DriftSettings, lang: str = "en") -
     Parameters
     ----------
     table
-        Table `drift`.
+        Table `drifts`.
     settings
         The limits that were in force.
     lang

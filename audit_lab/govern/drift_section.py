@@ -22,7 +22,7 @@ def drift_section(data: ReportInput, t: Callable[..., str]) -> dict[str, Any] | 
     n_periods, first (start of the first one compared), n_features, alarms (rows: since, told, is_on, feature, what, size), left_out (alarms
     not listed), why (feature, or None for all of them, and reason), of which only `why` is filled where nothing was compared.
     """
-    table = data.drift
+    table = data.drifts
     if table.is_empty():
         return None
     compared = table.filter(pl.col("kind") != "none")

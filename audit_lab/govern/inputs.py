@@ -33,8 +33,8 @@ class ReportInput:
         The object of `audit-lab evaluate --json`; None where no labels are given.
     details
         Its frames by name: 'precision_recall', 'histogram', 'session_scores', 'incident_rows'; those left out are not drawn.
-    drift, drift_alarms
-        Table `drift`, and what in it alarms, once each (frame of `audit_lab.drifting.drift_alarms`).
+    drifts, drift_alarms
+        Table `drifts`, and what in it alarms, once each (frame of `audit_lab.drifting.drift_alarms`).
     blind
         What cannot be seen and why: rows with 'what', 'why' and, where it is known, 'n'.
     versions
@@ -60,7 +60,7 @@ class ReportInput:
     egress: pl.DataFrame = field(default_factory=partial(tables.empty, "egress"))
     labels: pl.DataFrame = field(default_factory=partial(tables.empty, "labels"))
     incidents: pl.DataFrame = field(default_factory=partial(tables.empty, "incidents"))
-    drift: pl.DataFrame = field(default_factory=partial(tables.empty, "drift"))
+    drifts: pl.DataFrame = field(default_factory=partial(tables.empty, "drifts"))
     drift_alarms: pl.DataFrame | None = None
     evaluation: Mapping[str, Any] | None = None
     details: Mapping[str, pl.DataFrame] | None = None
@@ -81,5 +81,5 @@ class ReportInput:
 
 TABLE_FIELDS = (
     "archives", "quarantine", "sessions", "session_events", "links", "stories", "events", "signals", "candidates", "scores", "verdicts",
-    "egress", "labels", "incidents", "drift",
+    "egress", "labels", "incidents", "drifts",
 )

@@ -255,7 +255,7 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
     found = {name: points for name, points in (evaluation.get("curve") or {}).items() if name in summary.SCORER_NAMES}
     if any(point["found"] is not None for points in found.values() for point in points):
         drawn["incidents"] = pictures.incident_curve(found, data.lang)
-    moved = draw_drift(data.drift, data.profile.drift, data.lang)
+    moved = draw_drift(data.drifts, data.profile.drift, data.lang)
     if moved is not None:
         drawn["drift"] = moved
     names = ("timeline", "histogram", "precision_recall", "incidents", "drift")

@@ -24,7 +24,7 @@ EVIL = "x\u202e</text><script>run()</script>\x1b"
 
 def row(week: int, family: str, feature: str, kind: str, **more: object) -> dict[str, object]:
     return {
-        **dict.fromkeys(tables.TABLES["drift"].columns), "period": MONDAY + timedelta(weeks=week), "by": "week", "family": family,
+        **dict.fromkeys(tables.TABLES["drifts"].columns), "period": MONDAY + timedelta(weeks=week), "by": "week", "family": family,
         "feature": feature, "value": "", "kind": kind, "n_reference": 900.0, "n_current": 200.0, "by_chance": 0.0, "alarm": False, **more,
     }
 
@@ -41,12 +41,12 @@ def drift_table() -> pl.DataFrame:
         row(0, "embeddings", "embeddings", "none", reason="the extra 'embed' was not installed", alarm=None),
         row(1, "overrides", "label errors", "change point", value="1", before=0.05, after=0.4, alarm=True, since=since),
     ]
-    return tables.conform(pl.DataFrame(rows, schema=tables.TABLES["drift"].schema), "drift")
+    return tables.conform(pl.DataFrame(rows, schema=tables.TABLES["drifts"].schema), "drifts")
 
 
 def test_the_section_says_what_changed_how_much_and_since_when() -> None:
     table = drift_table()
-    page = render_report(dataclasses.replace(build_world(), drift=table, drift_alarms=drift_alarms(table)))
+    page = render_report(dataclasses.replace(build_world(), drifts=table, drift_alarms=drift_alarms(table)))
     assert '<section id="drift">' in page and "2 periods from 2026-11-02 on" in page
     for words in ("PSI 0.40", "× 4.00", "1.0 % → 4.0 %", "key0, key1, key2, key3, key4 and 3 more", "new, on 71 % of the time",
                   "5.0 % → 40 %", "2026-11-11", "the extra &#39;embed&#39; was not installed"):
@@ -57,18 +57,18 @@ def test_the_section_says_what_changed_how_much_and_since_when() -> None:
 
 def test_the_section_speaks_korean() -> None:
     table = drift_table()
-    page = render_report(dataclasses.replace(build_world(), drift=table, drift_alarms=drift_alarms(table), lang="ko"))
+    page = render_report(dataclasses.replace(build_world(), drifts=table, drift_alarms=drift_alarms(table), lang="ko"))
     assert "변화 감시" in page and "새로 나타남" in page and "What changed" not in page
 
 
 def test_nothing_alarming_and_nothing_compared_are_said() -> None:
     quiet = drift_table().filter(~pl.col("alarm").fill_null(False))
-    page = render_report(dataclasses.replace(build_world(), drift=quiet, drift_alarms=drift_alarms(quiet)))
+    page = render_report(dataclasses.replace(build_world(), drifts=quiet, drift_alarms=drift_alarms(quiet)))
     assert "Nothing changed more than chance explains" in page
     alone = tables.conform(pl.DataFrame([
         row(0, family, family, "none", reason="all data lie within one week: two are needed to compare", alarm=None) for family in ("schema", "actors")
-    ], schema=tables.TABLES["drift"].schema), "drift")
-    page = render_report(dataclasses.replace(build_world(), drift=alone, drift_alarms=drift_alarms(alone)))
+    ], schema=tables.TABLES["drifts"].schema), "drifts")
+    page = render_report(dataclasses.replace(build_world(), drifts=alone, drift_alarms=drift_alarms(alone)))
     assert page.count("all data lie within one week: two are needed to compare") == 1 and "Map of drift" not in page
     assert 'id="drift"' not in render_report(build_world())
 
