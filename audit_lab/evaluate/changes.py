@@ -114,7 +114,8 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
     known = opinions(judged)
     wrong = known.select(pl.col("flagged") != pl.col("malicious")).to_series().to_numpy().astype(bool)
     base: dict[str, Any] = {
-        **dict.fromkeys(tables.TABLES["drifts"].columns), "by": by, "family": "overrides", "feature": "label errors", "kind": "change point",
+        **dict.fromkeys(tables.TABLES["drifts"].columns), "by": by, "family": "overrides", "feature": "label errors",
+        "kind": "change point",
         "n_reference": 0.0, "n_current": float(wrong.size), "alarm": False, "value": "",
     }
     if judged.is_empty():
