@@ -14,7 +14,7 @@ from audit_lab.evaluate import FAMILIES, DriftCounts, count_drift, drift_periods
 from audit_lab.pipeline import standing_labels
 from audit_lab.profile import Profile
 from audit_lab.review import session_classes
-from audit_lab.signals import embed_static, load_static
+from audit_lab.signals import embed_static, load_static, model_key
 from audit_lab.store import Store
 
 # Below this share of sessions with a vector their mean would be the mean of some kinds of sessions only.
@@ -146,7 +146,11 @@ def session_vectors(store: Store, profile: Profile, sessions: pl.DataFrame) -> t
         except MissingExtraError as error:
             return None, str(error)
         return _in_order(sessions, dict(zip(texts, made, strict=True))), None
-    stored = store.scan("embeddings").filter(pl.col("model") == profile.signals.model).select("summary_digest", "vector").collect()
+    try:
+        key = model_key(profile.signals.model)
+    except MissingExtraError as error:
+        return None, str(error)
+    stored = store.scan("embeddings").filter(pl.col("model") == key).select("summary_digest", "vector").collect()
     if stored.is_empty():
         return None, "no session embeddings: the extra 'embed' was not installed at the last run (hint: pip install 'audit-lab[embed]')"
     known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.iter_rows()}

@@ -33,9 +33,11 @@ from audit_lab.signals import (
     Detector,
     embed_sessions,
     find_outliers,
+    full_precision,
     load_exceptions,
     load_rules,
     load_static,
+    model_key,
     rank_cases,
     run_detectors,
     run_rules_aside,
@@ -189,13 +191,14 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
     remembers which one belongs to these sessions.
     """
     settings = run.profile.signals
-    stored = run.table("embeddings").filter(pl.col("model") == settings.model)
-    known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.select("summary_digest", "vector").iter_rows()}
-    lesson = text_digest(settings.model + "".join(sorted(sessions["summary_digest"].unique())))
-    kept = run.store.remembered("static_model") or {}
-    file = run.store.root / "models" / f"{kept.get('digest', '')}.npz"
-    static = load_static(file, kept["digest"]) if kept.get("lesson") == lesson and file.is_file() else None
     try:
+        key = model_key(settings.model, full_precision(sessions, settings))
+        stored = run.table("embeddings").filter(pl.col("model") == key)
+        known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.select("summary_digest", "vector").iter_rows()}
+        lesson = text_digest(key + "".join(sorted(sessions["summary_digest"].unique())))
+        kept = run.store.remembered("static_model") or {}
+        file = run.store.root / "models" / f"{kept.get('digest', '')}.npz"
+        static = load_static(file, kept["digest"]) if kept.get("lesson") == lesson and file.is_file() else None
         made = embed_sessions(sessions, settings, known, static)
     except MissingExtraError as error:
         run.notes.append(f"no session embeddings: {error}")
@@ -208,7 +211,7 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
         {"summary_digest": list(made.full), "vector": [vector.tolist() for vector in made.full.values()]},
         schema={"summary_digest": pl.String, "vector": pl.List(pl.Float32)},
     )
-    return made.vectors, tables.conform(vectors.with_columns(pl.lit(settings.model).alias("model")).sort("summary_digest"), "embeddings")
+    return made.vectors, tables.conform(vectors.with_columns(pl.lit(key).alias("model")).sort("summary_digest"), "embeddings")
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:

@@ -251,7 +251,7 @@ TABLES: dict[str, Table] = {
     }),
     "embeddings": Table("distinct summary × model", ("summary_digest", "model"), {
         "summary_digest": _k(pl.String, "as in sessions"),
-        "model": _k(pl.String, "model name or path as in the profile"),
+        "model": _k(pl.String, "model name or path as in the profile, @ digest of any but the built-in one, arithmetic if not float32"),
         "vector": Column(pl.List(pl.Float32), "unit length", nullable=False, volatile=True),
     }),
     "exceptions": Table("noise rule", ("exception_id",), {

@@ -152,7 +152,7 @@ def test_where_a_static_model_did_the_bulk_it_embeds_all(changed: Lab) -> None:
     pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
     sessions, store = changed.sessions.collect(), changed.store
     words = tuple(sorted({word for text in sessions["summary"] for word in text.split()}))
-    static = StaticModel("teacher", words, np.random.default_rng(1).normal(size=(len(words), 8)).astype(np.float32))
+    static = StaticModel("teacher", words, np.zeros((0, 2), dtype=np.int64), np.random.default_rng(1).normal(size=(len(words), 8)).astype(np.float32))
     (store.root / "models").mkdir()
     save_static(static, store.root / "models" / f"{static.digest}.npz")
     with store.writing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -147,6 +148,33 @@ def test_where_summaries_are_many_a_static_model_is_kept_in_the_lab(tmp_path: Pa
     lab.run(until="signals", force=True)
     assert lab.store.digest("signals") == before
     assert lab.store.remembered("static_model") == kept
+    assert set(lab.store.read("embeddings")["model"]) == {"all-MiniLM-L6-v2 bfloat16"}
+
+
+def test_a_kept_static_model_is_used_again_and_never_when_it_is_not_the_one_that_was_kept(
+    tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
+    profile = load_profile("sample", {})
+    lab = Lab(tmp_path / "lab", profile.model_copy(update={"signals": profile.signals.model_copy(update={"static_above": 40})}))
+    lab.ingest(sample)
+    lab.run(until="signals")
+    file = lab.store.root / "models" / f"{lab.store.remembered('static_model')['digest']}.npz"
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("distilled again")
+
+    monkeypatch.setattr("audit_lab.signals.bulk.distil_static", refuse)
+    lab.run(until="signals", force=True)
+    with np.load(file) as stored:
+        parts = dict(stored)
+    np.savez(file, **(parts | {"vectors": parts["vectors"][::-1]}))
+    with pytest.raises(InputError, match=r"static model '.*' has digest .*… \(hint: delete it: it is distilled anew\)"):
+        lab.run(until="signals", force=True)
+    monkeypatch.undo()
+    file.unlink()
+    lab.run(until="signals", force=True)
+    assert file.is_file()
 
 
 def test_a_single_outlier_detector_can_be_named_and_asks_for_no_embeddings_it_does_not_need(lab: Lab) -> None:

@@ -64,7 +64,9 @@ def earlier(group: npt.NDArray[np.int64], start: Times, end: Times) -> tuple[npt
     return order, np.searchsorted(end[order], start[group], side="left")
 
 
-def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], start: Times, end: Times, k: int) -> Neighbours:
+def nearest_distance(
+    vectors: npt.NDArray[np.float32], groups: Sequence[str], start: Times, end: Times, k: int, asking: npt.NDArray[np.bool_] | None = None
+) -> Neighbours:
     """Return how far each session's vector lies from its k nearest earlier peers.
 
     Parameters
@@ -75,23 +77,32 @@ def nearest_distance(vectors: npt.NDArray[np.float32], groups: Sequence[str], st
         Peer group and bounds (µs) of each session.
     k
         Number of neighbours; a summary that k earlier peers share has distance 0.
+    asking
+        The sessions to answer for; all of them when left out.
     """
     distance = np.full(len(groups), np.nan)
     nearest: list[list[int]] = [[] for _ in groups]
     for group in members(groups):
         order, counts = earlier(group, start, end)
-        for at in range(0, len(group), _BLOCK):
-            asking, known = group[at : at + _BLOCK], counts[at : at + _BLOCK]
-            high = int(known.max(initial=0))
-            low = max(0, int(known.min(initial=0)) - MAX_REFERENCES)
+        wanted = np.flatnonzero(asking[group]) if asking is not None else np.arange(len(group))
+        for rows in _blocks(counts[wanted]):
+            block, known = group[wanted[rows]], counts[wanted[rows]]
+            high = int(known[-1])
+            low = max(0, int(known[0]) - MAX_REFERENCES)
             if high < k:
                 continue
-            far = 1.0 - vectors[asking] @ vectors[order[low:high]].T
-            position = np.arange(low, high)
-            hidden = (position[None, :] >= known[:, None]) | (position[None, :] < known[:, None] - MAX_REFERENCES)
-            far[hidden] = np.inf
-            best = np.argpartition(far, k - 1, axis=1)[:, :k] if far.shape[1] > k else np.tile(np.arange(k), (len(asking), 1))
-            for row, session in enumerate(asking):
+            far = 1.0 - vectors[block] @ vectors[order[low:high]].T
+            # Only the last columns can be too late for some rows, only the first ones too old.
+            late, old = int(known[0]) - low, max(0, high - MAX_REFERENCES - low)
+            far[:, late:][np.arange(int(known[0]), high) >= known[:, None]] = np.inf
+            far[:, :old][np.arange(low, low + old) < known[:, None] - MAX_REFERENCES] = np.inf
+            if k == 1:
+                best = far.argmin(axis=1)[:, None]
+            elif far.shape[1] > k:
+                best = np.argpartition(far, k - 1, axis=1)[:, :k]
+            else:
+                best = np.tile(np.arange(k), (len(block), 1))
+            for row, session in enumerate(block):
                 if known[row] < k:
                     continue
                 close = sorted((round(float(far[row, column]), 5), int(column)) for column in best[row])
@@ -111,8 +122,8 @@ def past_distance(
     Distance (NaN where even peers are too few), the nearest sessions, and whether the identity had no past of its own.
     """
     own = nearest_distance(vectors, identities, start, end, 1)
-    peers = nearest_distance(vectors, groups, start, end, k)
     alone = np.isnan(own.distance)
+    peers = nearest_distance(vectors, groups, start, end, k, alone)
     nearest = [far if is_alone else near for near, far, is_alone in zip(own.nearest, peers.nearest, alone, strict=True)]
     return np.where(alone, peers.distance, own.distance), nearest, alone
 
@@ -208,6 +219,17 @@ def resolution(sessions: pl.DataFrame, settings: SignalSettings, false_share: fl
         finest_p=pl.when(pl.col("n_references") >= settings.min_peers).then(1 / (pl.col("n_references") + 1)),
         n_needed=pl.Series(needed, dtype=pl.Int64),
     ).with_columns(is_enough=pl.col("n_references") >= pl.col("n_needed"))
+
+
+def _blocks(counts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield rows of `counts` in ascending order, few enough at once, and spanning few enough references, for memory to stay flat."""
+    order = np.argsort(counts, kind="stable")
+    ascending = counts[order]
+    at = 0
+    while at < len(order):
+        upto = min(at + _BLOCK, int(np.searchsorted(ascending, ascending[at] + MAX_REFERENCES, side="right")))
+        yield order[at:upto]
+        at = upto
 
 
 def members(groups: Sequence[str]) -> list[npt.NDArray[np.int64]]:

@@ -217,8 +217,28 @@ def test_blocks_and_limits_change_nothing_but_memory(monkeypatch):
     end = start + draw.integers(0, 300, 300)
     groups = [str(i % 2) for i in range(300)]
     whole = nearest_distance(vectors, groups, start, end, 4)
+    some = draw.random(300) < 0.2
+    part = nearest_distance(vectors, groups, start, end, 4, some)
+    assert np.array_equal(part.distance, np.where(some, whole.distance, np.nan), equal_nan=True)
+    assert part.nearest == [near if asked else [] for near, asked in zip(whole.nearest, some, strict=True)]
     monkeypatch.setattr("audit_lab.signals.peers._BLOCK", 7)
     assert np.array_equal(whole.distance, nearest_distance(vectors, groups, start, end, 4).distance, equal_nan=True)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_only_the_latest_references_count_whatever_the_order_of_the_sessions(monkeypatch, k):
+    monkeypatch.setattr("audit_lab.signals.peers.MAX_REFERENCES", 9)
+    monkeypatch.setattr("audit_lab.signals.peers._BLOCK", 16)
+    draw = np.random.default_rng(6)
+    vectors = draw.normal(size=(120, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    start = draw.integers(0, 5000, 120).astype(np.int64)
+    end = start + draw.integers(0, 300, 120)
+    made = nearest_distance(vectors, ["g"] * 120, start, end, k).distance
+    for session in range(120):
+        past = sorted((end[other], other) for other in range(120) if end[other] < start[session])[-9:]
+        near = sorted(1 - float(vectors[session] @ vectors[other]) for _, other in past)[:k]
+        assert made[session] == pytest.approx(np.mean(near), abs=2e-5) if len(past) >= k else np.isnan(made[session])
 
 
 def test_tails_are_shares_of_earlier_peers():
