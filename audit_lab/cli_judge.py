@@ -73,6 +73,8 @@ def compare(
     for key, value in numbers.items():
         if value is not None:
             out.print(f"{key}: {value}", soft_wrap=True)
+    if paired and paired["n_only_one"]:
+        out.print(f"only one of them gave a verdict that may be used on {paired['n_only_one']} labelled cases: these are left out")
     for name in ("recall", "fpr", "average_precision") if paired else ():
         rate = paired[f"{name}_difference"]
         chance = f", p {paired[f'{name}_p']:.3f}" if paired.get(f"{name}_p") is not None else ""

@@ -20,7 +20,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
-from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge
+from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge, sameness_notes
 from audit_lab.limits import budget_notes, case_limits
 from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
@@ -229,7 +229,7 @@ def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
         if settings.probe and settings.judge == "openai" and run.judge is None:
             run.notes += probe_notes(probe_model(judge, answers))
         made = judge_candidates(run, judge)
-        run.notes += getattr(judge, "notes", [])
+        run.notes += [*getattr(judge, "notes", []), *sameness_notes(made.verdicts)]
         shadow = judge_in_shadow(settings, answers, lambda challenger: judge_candidates(run, challenger, made.evidence).verdicts)
         run.notes += shadow.notes
         return {

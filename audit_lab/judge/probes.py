@@ -42,6 +42,8 @@ _PROBES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Fewer cases than this may well deserve one score.
+MIN_CASES = 5
 _COLUMNS = {
     "asked": pl.String, "probe": pl.String, "score": pl.Float64, "before": pl.Float64, "model": pl.String, "model_before": pl.String,
     "changed": pl.Boolean, "why": pl.String,
@@ -86,6 +88,14 @@ def probe_notes(probed: pl.DataFrame) -> list[str]:
         f"model '{asked}' is not what it was ({part['why'][0]}): kept answers are of the model before; audit-lab judge --probe says more"
         for (asked,), part in changed.group_by("asked", maintain_order=True)
     ]
+
+
+def sameness_notes(verdicts: pl.DataFrame) -> list[str]:
+    """Return a line where a model gave all its cases, of at least `MIN_CASES`, one and the same score: then it does not look at them."""
+    asked = verdicts.filter(pl.col("model").is_not_null() & pl.col("raw_score").is_not_null())
+    if asked.height < MIN_CASES or asked["raw_score"].n_unique() > 1:
+        return []
+    return [f"the model gave all {asked.height} cases the score {asked['raw_score'][0]:.2f}: compare it with the baseline first"]
 
 
 def _probe(judge: ModelJudge | LocalJudge, folder: Path | None, accept: bool) -> pl.DataFrame:

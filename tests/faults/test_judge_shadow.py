@@ -184,6 +184,26 @@ def test_every_endpoint_of_a_cascade_is_probed(tmp_path):
         probe_model(make_judge(JudgeSettings()))
 
 
+def test_a_model_that_gives_all_cases_one_score_is_told(house_of_many):
+    from audit_lab.judge import sameness_notes
+
+    tale = house_of_many
+    for answer, n in ((said(0.05, grounds=[]), 1), (None, 0)):
+        behave = answering(answer) if answer else lambda h, k: h.send(body=completion(said(k / 100)))
+        with serving(behave) as endpoint:
+            chosen = JudgeSettings(judge="openai", base_url=endpoint.url, model="m", timeout_s=5)
+            notes = sameness_notes(judge_cases(tale.candidates, build_evidence(*tale), tale.signals, make_judge(chosen)).verdicts)
+        assert len(notes) == n
+    assert sameness_notes(judge_cases(tale.candidates, build_evidence(*tale), tale.signals).verdicts) == []
+
+
+@pytest.fixture
+def house_of_many():
+    from tests.faults.test_judge_routes import many
+
+    return many()
+
+
 # ---- one run, one budget -------------------------------------------------------------------------------------
 
 

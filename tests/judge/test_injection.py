@@ -170,3 +170,29 @@ def test_no_module_that_writes_prompts_reads_events():
             if function.__module__ == module.__name__:
                 assert "events" not in inspect.signature(function).parameters, name
         assert "read_parquet" not in inspect.getsource(module)
+
+
+# Text columns of table events that nobody outside can choose: what we computed, closed words, and addresses of the direct peer.
+OURS = {
+    "cluster", "archive_id", "level", "stage", "actor_kind", "source_ip", "source_class", "client_family", "decision", "granted_classes",
+    "command_classes", "csr_condition",
+}
+# Made of writable fields, or shown in the same way as one; see the tests below for what they may carry.
+MADE_OF_OTHERS = {"actor": "user", "api_version": "api_group", "attributes": "name"}
+
+
+def test_every_text_column_of_events_is_writable_or_ours():
+    """A column that is added to the contract must be put on one side."""
+    texts = {name for name, column in tables.TABLES["events"].columns.items() if column.dtype in (pl.String, pl.List(pl.String))}
+    assert texts == set(FIELDS) | OURS | set(MADE_OF_OTHERS)
+    assert not set(FIELDS) & OURS
+
+
+def test_attributes_and_versions_carry_no_text_into_a_prompt():
+    rows = rows_of("k", PLAIN)
+    plain = build_evidence(*story(rows, None), max_tokens=4000)["text"].to_list()
+    for text in (*CORPUS[::10], *ENGLISH[:3]):
+        hostile = [{**row, "attributes": [f"token_for:{text}", text], "api_version": text, "actor": text} for row in rows]
+        assert build_evidence(*story(hostile, None), max_tokens=4000)["text"].to_list() == plain, text
+    everything = [{**row, "attributes": [f"token_for:{text}" for text in CORPUS]} for row in rows]
+    assert build_evidence(*story(everything, None), max_tokens=4000)["text"].to_list() == plain
