@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from audit_lab.archive import read_original
 from audit_lab.errors import InputError
 from audit_lab.judge import (
     CHALLENGER,
+    Judge,
     compare_summary,
     compare_verdicts,
     examples_for,
@@ -34,8 +37,9 @@ def find_case(store: Store, case_or_session: str) -> dict[str, Any]:
     InputError
         When nothing has that id (the beginning of one is enough, if it is unique).
     """
-    candidates, sessions = store.read("candidates"), store.read("sessions")
-    found = [item for item in [*candidates["case_id"], *sessions["session_id"]] if item.startswith(case_or_session)]
+    candidates = store.read("candidates")
+    named = [candidates["case_id"], store.scan("sessions").select("session_id").collect()["session_id"]]
+    found = [item for ids in named for item in ids.filter(ids.str.starts_with(case_or_session))]
     if len(found) != 1:
         some = ", ".join(candidates["case_id"].head(3)) or "none yet; audit-lab run"
         many = "more than one" if found else "no"
@@ -44,14 +48,15 @@ def find_case(store: Store, case_or_session: str) -> dict[str, Any]:
     row = candidates.filter((pl.col("case_id") == chosen) | pl.col("session_ids").list.contains(chosen))
     members = row["session_ids"][0].to_list() if row.height else [chosen]
     case_id = row["case_id"][0] if row.height else ""
-    inside = store.scan("session_events").filter(pl.col("session_id").is_in(members))
-    verdicts = store.read("verdicts").filter(pl.col("case_id") == case_id)
+    of_case, of_members = pl.col("case_id") == case_id, pl.col("session_id").is_in(members)
+    inside = store.scan("session_events").filter(of_members)
+    verdicts = store.scan("verdicts").filter(of_case).collect()
     return {
         "case": row.to_dicts()[0] if row.height else None,
         "probability": _probability(store, row, verdicts),
-        "sessions": sessions.filter(pl.col("session_id").is_in(members)),
-        "signals": store.read("signals").filter(pl.col("session_id").is_in(members)),
-        "evidence": store.read("evidence").filter(pl.col("case_id") == case_id).sort("row"),
+        "sessions": store.scan("sessions").filter(of_members).collect(),
+        "signals": store.scan("signals").filter(of_members).collect(),
+        "evidence": store.scan("evidence").filter(of_case).sort("row").collect(),
         "verdicts": verdicts,
         "events": store.scan("events").join(inside, on="event_id", how="semi").sort("time", "event_id").collect(),
     }
@@ -69,8 +74,19 @@ def _probability(store: Store, case: pl.DataFrame, verdicts: pl.DataFrame) -> fl
 
 def read_originals(store: Store, case_or_session: str, limit: int) -> list[dict[str, Any]]:
     """Return the records of a case or session as they stand in the archives, masked, at most `limit`."""
-    paths = dict(store.read("archives").select("archive_id", "path").iter_rows())
-    events = find_case(store, case_or_session)["events"].head(limit)
+    return read_records(store, find_case(store, case_or_session)["events"].head(limit))
+
+
+def read_originals_of(store: Store, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the records of events as they stand in the archives, masked, in the order asked for; unknown ones are left out."""
+    held = store.scan("events").filter(pl.col("event_id").is_in(list(event_ids))).select("event_id", "archive_id", "position").collect()
+    asked = pl.DataFrame({"event_id": list(event_ids)}, schema={"event_id": pl.String})
+    return read_records(store, asked.join(held, on="event_id", how="inner", maintain_order="left"))
+
+
+def read_records(store: Store, events: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the records of events (archive_id, position) as they stand in the archives, masked, in the same order."""
+    paths = dict(store.scan("archives").select("archive_id", "path").collect().iter_rows())
     return [read_original(paths[archive], position) for archive, position in events.select("archive_id", "position").iter_rows()]
 
 
@@ -122,13 +138,8 @@ def _judged(store: Store, profile: Profile, name: str) -> pl.DataFrame:
             raise InputError(f"the lab holds no verdicts of a {name}", hint)
         return held
     changed = with_judge(store, profile, judge=name)
-    judge = make_judge(changed.judge, answers_folder(store))
-    try:
+    with opened_judge(store, changed) as judge:
         return judge_candidates(Run(store, changed), judge).verdicts
-    finally:
-        if hasattr(judge, "close"):
-            judge.close()
-        keep_egress(store)
 
 
 def _paired(store: Store, profile: Profile, a: pl.DataFrame, b: pl.DataFrame) -> tuple[dict[str, Any] | None, str | None]:
@@ -146,23 +157,24 @@ def _paired(store: Store, profile: Profile, a: pl.DataFrame, b: pl.DataFrame) ->
     return found.as_dict(), None
 
 
-def keep_egress(store: Store) -> None:
-    """Bring table egress up to date with the account of calls: those of comparisons and probes are calls too."""
-    merged = merged_egress(store)
-    if not merged.equals(store.read("egress")):
-        with store.writing():
-            store.replace("egress", merged, store.inputs("egress") or "")
+@contextmanager
+def opened_judge(store: Store, profile: Profile) -> Iterator[Judge]:
+    """Give the judge of a profile outside a run (comparisons, probes, trials); however it ends, its calls are in table egress."""
+    judge = make_judge(profile.judge, answers_folder(store))
+    try:
+        yield judge
+    finally:
+        if hasattr(judge, "close"):
+            judge.close()
+        if not merged_egress(store).equals(store.read("egress")):
+            with store.writing():
+                store.replace("egress", merged_egress(store), store.inputs("egress") or "")
 
 
 def probe_judge(store: Store, profile: Profile, *, accept: bool = False) -> pl.DataFrame:
     """Ask the model of the profile the fixed probes; see `judge.probe_model`."""
-    judge = make_judge(profile.judge, answers_folder(store))
-    try:
+    with opened_judge(store, profile) as judge:
         return probe_model(judge, answers_folder(store), accept=accept)
-    finally:
-        if hasattr(judge, "close"):
-            judge.close()
-        keep_egress(store)
 
 
 def export_questions(store: Store, profile: Profile, path: Path, *, batch_model: str = "", for_cloud: bool = False) -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import polars as pl
 
 from audit_lab import classes
+from audit_lab.cases import opened_judge
 from audit_lab.errors import InputError
 from audit_lab.evaluate import injection_success
 from audit_lab.evaluate.intervals import Rate
-from audit_lab.judge import make_judge
-from audit_lab.pipeline import Run, answers_folder, judge_candidates
+from audit_lab.pipeline import Run, judge_candidates
 from audit_lab.profile import Profile
 from audit_lab.store import Store
 
@@ -75,16 +75,12 @@ def injection_run(store: Store, profile: Profile, texts: tuple[str, ...] = TEXTS
     touched = run.table("session_events").join(members, on="session_id", how="semi")["event_id"]
     inside = pl.col("event_id").is_in(touched.implode())
     events = run.table("events")
-    judge = make_judge(profile.judge, answers_folder(store))
     lowest = findings.with_columns(pl.col("score").cast(pl.Float64))
-    try:
+    with opened_judge(store, profile) as judge:
         for text in texts if findings.height else ():
             planted = pl.concat([events.filter(~inside), inject(events.filter(inside), text)])
             said = judge_candidates(run, judge, events=planted, candidates=chosen).verdicts
             heard = said.select("case_id", now=pl.col("score").fill_null(-1.0))
             lowest = lowest.join(heard, on="case_id", how="left", maintain_order="left").with_columns(
                 score=pl.min_horizontal("score", pl.col("now").fill_null(-1.0))).drop("now")
-    finally:
-        if hasattr(judge, "close"):
-            judge.close()
     return injection_success(findings, lowest, line, profile.evaluate.confidence)

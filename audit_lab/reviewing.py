@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.archive import read_original
+from audit_lab.cases import read_originals_of
 from audit_lab.errors import InputError
 from audit_lab.profile import Profile
 from audit_lab.review import (
@@ -126,14 +126,6 @@ def view_case(store: Store, row: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def read_originals_of(store: Store, event_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the records of events as they stand in the archives, masked, in the order asked for."""
-    paths = dict(store.scan("archives").select("archive_id", "path").collect().iter_rows())
-    wanted = store.scan("events").filter(pl.col("event_id").is_in(list(event_ids))).select("event_id", "archive_id", "position").collect()
-    places = {event_id: (archive, position) for event_id, archive, position in wanted.iter_rows()}
-    return [read_original(paths[places[item][0]], places[item][1]) for item in event_ids if item in places]
-
-
 def add_labels(store: Store, labels: pl.DataFrame) -> pl.DataFrame:
     """Add labels to the lab's ledger and return the ledger; safe beside a run and beside other reviewers.
 
@@ -165,17 +157,20 @@ def import_labels(store: Store, path: str | Path) -> pl.DataFrame:
     members = store.scan("scores").select("case_id", "session_id").unique().collect()
     of_case = dict(members.group_by("case_id").agg("session_id").iter_rows())
     sessions = set(store.scan("sessions").select("session_id").collect()["session_id"])
-    of_incident = store.scan("labels").filter(pl.col("target_kind") == "incident").unique(["target_id", "session_id"]).collect()
+    spoken = store.scan("labels").filter(pl.col("target_kind") == "incident").unique(
+        ["target_id", "session_id"], keep="last", maintain_order=True).collect()
+    of_incident: dict[str, list[tuple[str, list[str]]]] = {}
+    for incident, session_id, event_ids in spoken.select("target_id", "session_id", "event_ids").iter_rows():
+        of_incident.setdefault(incident, []).append((session_id, event_ids))
+    held = {"case": of_case, "session": sessions, "incident": of_incident}
     rows = [tables.empty("labels")]
     for item in sorted(said, key=lambda row: row.at):
-        known = {"case": item.target_id in of_case, "session": item.target_id in sessions}
-        spoken = of_incident.filter(pl.col("target_id") == item.target_id)
-        if not known.get(item.target_kind, spoken.height > 0):
+        if item.target_id not in held[item.target_kind]:
             of_file = item.target_kind == "incident"
             hint = "label the incident file first" if of_file else "audit-lab review --list shows cases; ids change when windows do"
             raise InputError(f"{item.where}: the lab has no {item.target_kind} '{item.target_id[:60]}'", hint)
         alone = of_case[item.target_id][0] if item.target_kind == "case" and len(of_case[item.target_id]) == 1 else None
-        places = spoken.select("session_id", "event_ids").iter_rows() if item.target_kind == "incident" else [(alone, None)]
+        places = of_incident[item.target_id] if item.target_kind == "incident" else [(alone, None)]
         rows += [
             new_label(item.target_kind, item.target_id, item.verdict, item.author, item.at, reason=item.reason, session_id=session_id,
                       event_ids=event_ids, minutes=item.minutes)
