@@ -22,7 +22,7 @@ from audit_lab.cli_rules import rules_app
 from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
-from audit_lab.printing import err, out, print_frame, to_json, visible, write
+from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
 from audit_lab.profile import load_profile
 
 # The words as the help page shows them: in the order of the flow, by what one wants.
@@ -193,7 +193,7 @@ def volume(lab: LabOption = _LAB, top: Annotated[int, typer.Option(min=1)] = 20,
 @app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL over the lab's tables.")], lab: LabOption = _LAB,
-    shape: Annotated[str, typer.Option("--format", help="table, csv, json or parquet (needs --out).")] = "table",
+    shape: Annotated[str, typer.Option("--format", help="table, csv (safe in a spreadsheet), json or parquet (both exact; parquet needs --out).")] = "table",
     to: Annotated[Path | None, typer.Option("--out", help="File to write instead of printing.")] = None,
 ) -> None:
     """Ask the lab's tables in SQL."""
@@ -203,8 +203,7 @@ def sql(
     elif shape == "json":
         write(to_json(frame) + "\n", to)
     elif shape == "csv":
-        nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-        write(frame.with_columns(pl.col(nested).map_elements(str, return_dtype=pl.String)).write_csv(), to)
+        write(to_csv(frame), to)
     elif shape == "parquet" and to is not None:
         frame.write_parquet(to)
     else:

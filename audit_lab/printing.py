@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,11 @@ from rich.table import Table
 out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 err = Console(stderr=True, highlight=False)
 ROWS_SHOWN = 1000
+# Beyond ASCII json.dumps spells nothing: control characters of the second block, and those that hide or reorder.
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+# A spreadsheet takes text that begins so for a formula (OWASP, CSV Injection).
+_FORMULA = r"^[=+\-@]."
+_HIDDEN = r"[\p{C}\p{Z}&&[^ ]]"
 
 
 def print_frame(frame: pl.DataFrame) -> None:
@@ -56,12 +63,56 @@ def write(text: str, to: Path | None) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Return a value or frame as JSON text; times in ISO form."""
-    if isinstance(value, pl.DataFrame):
-        value = value.to_dicts()
+    """Return a value or frame as JSON text (RFC 8259): times in ISO form, NaN and infinity null, hidden characters as escapes.
+
+    >>> print(to_json({"share": float("nan"), "user": "eve\\x9b31m"}))
+    {
+      "share": null,
+      "user": "eve\\u009b31m"
+    }
+    """
+    plain = _plain(value.to_dicts() if isinstance(value, pl.DataFrame) else value)
+    return _NOT_ASCII.sub(_escape, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-    def spell(item: Any) -> str:
-        return item.isoformat() if isinstance(item, datetime) else str(item)
+def to_csv(frame: pl.DataFrame) -> str:
+    """Return a frame as CSV text: lists and structs as JSON, hidden characters as escapes, and nothing that a spreadsheet would run.
 
-    return json.dumps(value, indent=2, ensure_ascii=False, default=spell)
+    Text that begins like a formula (=, +, -, @) gets an apostrophe in front; JSON and Parquet give every text as it is.
+
+    >>> print(to_csv(pl.DataFrame({"user": ["=HYPERLINK(1)", "eve\\x1b[2J"], "verbs": [["get", "list"], None]})), end="")
+    user,verbs
+    '=HYPERLINK(1),"[""get"",""list""]"
+    eve\\u001b[2J,
+    """
+    text = pl.col(pl.String)
+    nested = [_as_json(frame[name]) for name, dtype in frame.schema.items() if dtype.is_nested()]
+    shown = frame.with_columns(nested).with_columns(
+        pl.when(text.str.contains(_HIDDEN)).then(text.map_elements(visible, return_dtype=pl.String)).otherwise(text))
+    return shown.with_columns(text.str.replace(_FORMULA, "'${0}")).write_csv()
+
+
+def _as_json(column: pl.Series) -> pl.Series:
+    said = [None if item is None else json.dumps(_plain(item), ensure_ascii=False, separators=(",", ":")) for item in column.to_list()]
+    return pl.Series(column.name, said, dtype=pl.String)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values only: what JSON has no number for is null, what it has no form for is text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
