@@ -193,7 +193,7 @@ def volume(lab: LabOption = _LAB, top: Annotated[int, typer.Option(min=1)] = 20,
 @app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL over the lab's tables.")], lab: LabOption = _LAB,
-    shape: Annotated[str, typer.Option("--format", help="table, csv (safe in a spreadsheet), json or parquet (both exact; parquet needs --out).")] = "table",
+    shape: Annotated[str, typer.Option("--format", help="table, csv (safe in a spreadsheet), json or parquet (needs --out).")] = "table",
     to: Annotated[Path | None, typer.Option("--out", help="File to write instead of printing.")] = None,
 ) -> None:
     """Ask the lab's tables in SQL."""

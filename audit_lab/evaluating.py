@@ -111,8 +111,7 @@ def evaluate_lab(
     if store.rows("incidents") == 0 and store.rows("labels") == 0:
         raise InputError("no incidents to compare with", "audit-lab evaluate --incidents FILE (JSON lines, see docs/evaluation.md)")
     since = _later(profile, since)
-    last = store.scan("sessions").select(pl.col("start").max()).collect().item()
-    if profile.evaluate.learnt_until is not None and since is not None and (last is None or last < since):
+    if taught_all(store, profile):
         raise InputError(
             f"every session is among those that taught the threshold (learnt_until {profile.evaluate.learnt_until:%Y-%m-%d %H:%M:%S})",
             "ingest later archives: what taught a threshold cannot test it",
@@ -123,6 +122,15 @@ def evaluate_lab(
         **vars(found), settings=profile.evaluate, split=split or split_name(since, until), seed=seed, versions=versions(store, profile),
         calibrator=LearntCalibrator.from_dict(remembered) if remembered else None,
     )
+
+
+def taught_all(store: Store, profile: Profile) -> bool:
+    """Say whether every session is among those that taught the threshold: then nothing is left to test it on (law 9)."""
+    learnt = profile.evaluate.learnt_until
+    if learnt is None:
+        return False
+    last = store.scan("sessions").select(pl.col("start").max()).collect().item()
+    return bool(last is None or last <= learnt)
 
 
 def _later(profile: Profile, since: datetime | None = None) -> datetime | None:
@@ -156,15 +164,14 @@ def versions(store: Store, profile: Profile) -> dict[str, str]:
 
 def keep_metrics(store: Store, fresh: pl.DataFrame, now: datetime) -> None:
     """Add an evaluation to table metrics; earlier ones stay, so that figures can be followed from version to version."""
-    known = store.read("metrics") if store.rows("metrics") else tables.empty("metrics")
     key = tables.TABLES["metrics"].key
-    # What takes a run of its own is not forgotten because a later look at the same evaluation has not tried it again.
-    tried = known.filter((pl.col("measure") == "injection_success") & pl.col("value").is_not_null())
-    fresh = fresh.join(tried if fresh.height > 1 else tried.clear(), on=key, how="anti", nulls_equal=True)
-    both = pl.concat([known, fresh.with_columns(at=pl.lit(now, dtype=tables.TIME))])
-    kept = both.unique(key, keep="last", maintain_order=True)
     with store.writing():
-        store.replace("metrics", kept, str(fresh["evaluation_id"][0]))
+        known = store.read("metrics")
+        # What takes a run of its own is not forgotten because a later look at the same evaluation has not tried it again.
+        tried = known.filter((pl.col("measure") == "injection_success") & pl.col("value").is_not_null())
+        added = fresh.join(tried if fresh.height > 1 else tried.clear(), on=key, how="anti", nulls_equal=True)
+        both = pl.concat([known, added.with_columns(at=pl.lit(now, dtype=tables.TIME))])
+        store.replace("metrics", both.unique(key, keep="last", maintain_order=True), str(fresh["evaluation_id"][0]))
 
 
 def history(metrics: pl.DataFrame) -> pl.DataFrame:

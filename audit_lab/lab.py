@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -15,9 +15,8 @@ from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_l
 from audit_lab.asking import ask
 from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, probe_judge, read_originals, with_judge
 from audit_lab.errors import InputError
-from audit_lab.hashing import text_digest
 from audit_lab.judge import Judge, import_answers
-from audit_lab.lab_people import PeopleVerbs
+from audit_lab.lab_figures import FigureVerbs
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
     Run,
@@ -25,17 +24,10 @@ from audit_lab.pipeline import (
     code_digest,
     run_stages,
     stale_stages,
-    standing_labels,
 )
 from audit_lab.profile import Profile, load_profile
-from audit_lab.review import append_labels, label_sessions, read_incidents
-from audit_lab.reviewing import import_labels
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
 from audit_lab.store import Store
-
-if TYPE_CHECKING:
-    from audit_lab.calibrating import WarmUp
-    from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise, Rate
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
 _REPORTED = (
@@ -44,7 +36,7 @@ _REPORTED = (
 )
 
 
-class Lab(PeopleVerbs):
+class Lab(FigureVerbs):
     """A folder that holds everything: tables as Parquet, one manifest, answers of models.
 
     Parameters
@@ -150,157 +142,6 @@ class Lab(PeopleVerbs):
         """Return the stages that the next run would do."""
         return stale_stages(Run(self.store, self.profile, today=datetime.now(UTC).date()))
 
-    def label(self, path: str | Path) -> pl.DataFrame:
-        """Add the labels of an incident file (JSON lines) or of people (a CSV file, docs/review.md) and return them.
-
-        Nothing is taken away, and a file read again changes nothing.
-        """
-        if Path(path).suffix.lower() == ".csv":
-            self._need("candidates")
-            return import_labels(self.store, path)
-        incidents = read_incidents(path)
-        self._need("sessions")
-        read = self.store.read
-        labels = label_sessions(incidents, read("sessions"), read("session_events"), read("events"))
-        with self.store.writing(), self.store.appending("labels"):
-            kept = append_labels(read("labels"), labels)
-            self.store.replace_many({"labels": (kept, str(path)), "incidents": (incidents, str(path))})
-        return labels
-
-    def standing_labels(self) -> pl.DataFrame:
-        """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
-        return standing_labels(self.store)
-
-    def evaluate(
-        self, incidents: str | Path | None = None, *, split: str | None = None, since: datetime | None = None, until: datetime | None = None
-    ) -> Evaluation:
-        """Compare what was flagged with an incident file, or with the labels that are in the lab; `lab.metrics` keeps the figures.
-
-        `since` and `until` take only sessions that start then or later, and end before; with `evaluate.learnt_until` only later ones count.
-        """
-        from audit_lab.evaluating import evaluate_lab, keep_metrics  # noqa: PLC0415 - scikit-learn takes a second to import
-
-        if incidents is not None:
-            self.label(incidents)
-        self._need("verdicts")
-        result = evaluate_lab(self.store, self.profile, split=split, since=since, until=until)
-        keep_metrics(self.store, result.metrics, datetime.now(UTC))
-        return result
-
-    def ladder(self, alerts_per_day: int | None = None) -> pl.DataFrame:
-        """Return what each stage adds when every one may raise the same number of alerts; rungs of models that have not run are null."""
-        from audit_lab.evaluating import climb, keep_metrics, ladder_rows  # noqa: PLC0415
-
-        rungs = climb(self.store, self.profile, alerts_per_day)
-        result = self.evaluate()
-        keep_metrics(self.store, pl.concat([result.metrics, ladder_rows(result, rungs)]), datetime.now(UTC))
-        return rungs
-
-    def injection(self) -> Rate:
-        """Judge the lab's findings again with injected text in what clients write; return the share that it talked the judge out of."""
-        from audit_lab.evaluating import keep_metrics, rate_rows  # noqa: PLC0415
-        from audit_lab.injecting import injection_run  # noqa: PLC0415
-
-        found, result = injection_run(self.store, self.profile), self.evaluate()
-        keep_metrics(self.store, rate_rows(result, "judge", "case", "injection_success", found), datetime.now(UTC))
-        return found
-
-    def history(self) -> pl.DataFrame:
-        """Return how recall and false-positive rate changed with the versions of judge, prompt, rules and settings."""
-        from audit_lab.evaluating import history  # noqa: PLC0415
-
-        return history(self.store.read("metrics"))
-
-    def calibrate(
-        self, max_fpr: float | None = None, confidence: float = 0.95, scorer: str = "all", *, before: datetime | None = None, **goal: Any
-    ) -> Promise:
-        """Return a threshold that keeps a promise with probability `confidence`, or why there is none and how much data it would need.
-
-        The goal is one of `max_fpr` (share of benign actors flagged), `min_recall` (of malicious incidents), `min_precision` (of flagged
-        actors), `alerts_per_day`, `max_usd_per_day` (with `costs`); see docs/evaluation.md. Calibrate on earlier time (`before`) than you
-        use it on. `threshold_proposal(promise, lab.profile)` says what to set.
-        """
-        from audit_lab.calibrating import calibrate_lab  # noqa: PLC0415
-
-        self._need("verdicts")
-        return calibrate_lab(self.store, self.profile, before, max_fpr=max_fpr, confidence=confidence, scorer=scorer, **goal)
-
-    def cheapest(
-        self, review_minute: float, missed_incident: float, *, minutes_per_alert: float | None = None, scorer: str = "all",
-        before: datetime | None = None,
-    ) -> CostChoice:
-        """Return the threshold of least cost, reviews and missed incidents together, with an interval and what costs nearly as little."""
-        from audit_lab.calibrating import cheapest_in_lab  # noqa: PLC0415
-
-        self._need("verdicts")
-        return cheapest_in_lab(self.store, self.profile, review_minute, missed_incident, before, minutes_per_alert, scorer)
-
-    def costs(self, review_minute: float, missed_incident: float, minutes_per_alert: float | None = None) -> Costs:
-        """Return what a look and a missed incident cost; minutes as people recorded them, else as the profile says."""
-        from audit_lab.calibrating import costs_of  # noqa: PLC0415
-
-        return costs_of(self.store, self.profile, review_minute, missed_incident, minutes_per_alert)
-
-    def at_threshold(
-        self, threshold: float, scorer: str = "all", *, since: datetime | None = None, until: datetime | None = None
-    ) -> dict[str, Any]:
-        """Return what a threshold would have flagged: sessions, incidents found, benign actors."""
-        from audit_lab.calibrating import at_threshold  # noqa: PLC0415
-
-        return at_threshold(self.store, self.profile, threshold, scorer, since, until)
-
-    def warm_up(self, max_fpr: float, confidence: float = 0.95, *, before: datetime | None = None) -> WarmUp:
-        """Return the threshold to use until labels carry a promise: low first, tightening with every labelled actor."""
-        from audit_lab.calibrating import warm_up  # noqa: PLC0415
-
-        return warm_up(self.store, self.profile, self.calibrate(max_fpr, confidence, before=before), before)
-
-    def group_thresholds(
-        self, by: str | dict[str, str] = "cluster", max_fpr: float = 0.05, confidence: float = 0.95, *, before: datetime | None = None
-    ) -> pl.DataFrame:
-        """Return a threshold per cluster, kind of actor or team (a dict actor -> team), shrunk to the common one where data are few."""
-        from audit_lab.calibrating import groups_in_lab  # noqa: PLC0415
-
-        self._need("verdicts")
-        return groups_in_lab(self.store, self.profile, by, max_fpr, confidence, before=before)
-
-    def calibration(self, *, before: datetime | None = None, scorer: str = "all", method: str = "auto") -> Calibration:
-        """Learn from labels of earlier time what scores mean, and remember it: later evaluations show both, cases their probability.
-
-        None below the floors of labels, with the reason; then scores and threshold stay as they are.
-        """
-        from audit_lab.calibrating import learn_probabilities  # noqa: PLC0415
-
-        self._need("verdicts")
-        return learn_probabilities(self.store, self.profile, before, scorer, method)
-
-    def drift(self, by: str | None = None, since: date | None = None) -> pl.DataFrame:
-        """Compare later weeks (or days) with the first ones, or with those before `since`: what changed, how much, since when.
-
-        Returns
-        -------
-        Table `drifts`, which the lab keeps: `alarm` is true where a difference is more than chance and large enough (profile, section
-        drift). Where nothing can be compared its rows say why.
-        """
-        from audit_lab.drifting import lab_drift  # noqa: PLC0415
-
-        self._need("verdicts")
-        found = lab_drift(self.store, self.profile, by, since)
-        with self.store.writing():
-            self.store.replace("drifts", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
-        return found
-
-    def experiment(self, grid: str | Path | Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
-        """Run a grid of settings (a TOML file, or a dict of setting to values) and return the runs side by side.
-
-        `lab.experiments` and `lab.metrics` keep them; only what a run changes is computed again.
-
-        >>> lab.experiment({"signals.repeat": [0.4, 0.6], "evaluate.threshold": [0.4, 0.5]})   # doctest: +SKIP
-        """
-        from audit_lab.experiments import run_grid  # noqa: PLC0415
-
-        return run_grid(self.store, self.profile, grid, datetime.now(UTC).date(), progress)
-
     def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
         """Write the report as one HTML file into folder `out` and return its path."""
         # Drawing packages take seconds to import: only a report pays for them.
@@ -331,12 +172,6 @@ class Lab(PeopleVerbs):
             **{table: self.store.read(table) for table in _REPORTED},
         )
         return write_report(data, Path(out) / f"audit-lab-{name}.html")
-
-    def _evaluation(self) -> Evaluation | None:
-        """Return what a report can say of how well it works: nothing without incidents, or where these sessions taught the threshold."""
-        learnt, last = self.profile.evaluate.learnt_until, self.store.scan("sessions").select(pl.col("start").max()).collect().item()
-        taught = learnt is not None and (last is None or last <= learnt)
-        return None if taught or not self.store.rows("incidents") else self.evaluate()
 
     # ---- looking -----------------------------------------------------------------------------------------
 

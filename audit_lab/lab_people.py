@@ -11,9 +11,10 @@ import polars as pl
 
 from audit_lab.errors import LabError
 from audit_lab.exporting import export_findings
+from audit_lab.pipeline import standing_labels
 from audit_lab.profile import Profile
-from audit_lab.review import Desk, hide_blind
-from audit_lab.reviewing import add_labels, open_desk, review_agreement, review_queue
+from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
+from audit_lab.reviewing import add_labels, import_labels, open_desk, review_agreement, review_queue
 from audit_lab.store import Store
 
 if TYPE_CHECKING:
@@ -54,6 +55,27 @@ class PeopleVerbs:
     def add_labels(self, labels: pl.DataFrame) -> None:
         """Add rows of table labels to the ledger: what is there stays as it is. Safe beside a run and other reviewers."""
         add_labels(self.store, labels)
+
+    def label(self, path: str | Path) -> pl.DataFrame:
+        """Add the labels of an incident file (JSON lines) or of people (a CSV file, docs/review.md) and return them.
+
+        Nothing is taken away, and a file read again changes nothing.
+        """
+        if Path(path).suffix.lower() == ".csv":
+            self._need("candidates")
+            return import_labels(self.store, path)
+        incidents = read_incidents(path)
+        self._need("sessions")
+        read = self.store.read
+        labels = label_sessions(incidents, read("sessions"), read("session_events"), read("events"))
+        with self.store.writing(), self.store.appending("labels"):
+            kept = append_labels(read("labels"), labels)
+            self.store.replace_many({"labels": (kept, str(path)), "incidents": (incidents, str(path))})
+        return labels
+
+    def standing_labels(self) -> pl.DataFrame:
+        """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
+        return standing_labels(self.store)
 
     def agreement(self) -> dict[str, Any]:
         """Return how far people agree who judged the same: Cohen's kappa per pair, Krippendorff's alpha of all, where they differ."""

@@ -189,9 +189,9 @@ def test_injected_text_does_not_talk_the_baseline_out_of_a_finding_and_a_gullibl
     def gullible(candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
         return candidates.select("case_id", score=pl.lit(0.0))
 
-    from audit_lab import injecting
+    from audit_lab import cases
 
-    monkeypatch.setattr(injecting, "make_judge", lambda *_: gullible)
+    monkeypatch.setattr(cases, "make_judge", lambda *_: gullible)
     assert lab.injection().value == 1.0
 
 
