@@ -11,8 +11,10 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from audit_lab.errors import ProfileError
 from audit_lab.hashing import text_digest
@@ -214,6 +216,19 @@ class ExperimentSettings(_Section):
     """Where runs of `audit-lab experiment` are logged besides the lab."""
 
     mlflow: str = Field("", description="tracking URI of MLflow (extra 'mlflow'), e.g. sqlite:///mlflow.db; nothing is logged when empty")
+
+    @field_validator("mlflow")
+    @classmethod
+    def _holds_no_password(cls, uri: str) -> str:
+        """Refuse a secret: settings are kept in the lab and shown in reports (law 4)."""
+        try:
+            secret = urlsplit(uri).password
+        except ValueError:  # no URL, and so no place for a password; MLflow says what is wrong with it
+            secret = None
+        if secret is not None:
+            where = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the database's password file"
+            raise PydanticCustomError("password", "{what}", {"what": f"a tracking URI with a password would be stored; give it by {where}"})
+        return uri
 
 
 class ReviewSettings(_Section):

@@ -43,3 +43,13 @@ def test_a_missing_profile_names_the_known_ones() -> None:
 def test_the_digest_changes_with_any_setting() -> None:
     assert load_profile("default", {}).digest != load_profile("default", {"AUDIT_LAB_EVALUATE__THRESHOLD": "0.6"}).digest
     assert load_profile("default", {}).digest == load_profile("default", {}).digest
+
+
+def test_a_password_for_mlflow_is_refused_before_anything_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[experiments]\nmlflow = "postgresql://kim:hunter2@db.internal/mlflow"\n')
+    with pytest.raises(ProfileError, match="experiments.mlflow.*MLFLOW_TRACKING_PASSWORD") as caught:
+        load_profile(path)
+    assert "hunter2" not in str(caught.value)
+    path.write_text('[experiments]\nmlflow = "postgresql://kim@db.internal/mlflow"\n')
+    assert load_profile(path).experiments.mlflow == "postgresql://kim@db.internal/mlflow"
