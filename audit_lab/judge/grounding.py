@@ -168,7 +168,8 @@ def verify_verdicts(
     verdicts, evidence, events, session_events, candidates
         Tables of those names; `events` and `session_events` may be lazy.
     review_line
-        Score from which a verdict needs grounds to be used.
+        Score from which a verdict needs grounds to be used: its own score, or the fused score of its case. A case that the signals put
+        over the line is not talked down by a number alone.
     min_grounded
         Share of grounds that must hold for a verdict to be usable.
 
@@ -191,6 +192,7 @@ def verify_verdicts(
     for case_id, event_ids in evidence.select("case_id", "event_ids").iter_rows():
         shown[case_id].update(event_ids)
     shares = peer_shares(grounds, candidates, session_events, events)
+    fused = dict(candidates.select("case_id", "score").iter_rows())
     for record in records:
         record["grounds"] = [_checked({**ground, "case_id": record["case_id"]}, checker, shown, shares) for ground in record["grounds"]]
         if record["case_id"] in told:
@@ -201,9 +203,10 @@ def verify_verdicts(
             record["summary_ko"] = _with_weightiest(record["summary_ko"], record["grounds"], "sentence_ko")
         held = [ground["holds"] for ground in record["grounds"]]
         record["grounded_share"] = sum(held) / len(held) if held else None
-        needs_grounds = record["score"] is not None and record["score"] >= review_line
+        is_alert = record["score"] is not None and record["score"] >= review_line
+        needs_grounds = is_alert or fused.get(record["case_id"], 0.0) >= review_line
         enough = (record["grounded_share"] or 0.0) >= min_grounded if held else not needs_grounds
-        record["omitted"] = omitted(innocent.get(record["case_id"], []), record["summary"]) if needs_grounds else None
+        record["omitted"] = omitted(innocent.get(record["case_id"], []), record["summary"]) if is_alert else None
         record["usable"] = record["score"] is not None and enough
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
 

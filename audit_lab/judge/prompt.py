@@ -22,6 +22,7 @@ from audit_lab.hashing import text_digest
 from audit_lab.judge.rows import claim_text, count_tokens, number_events
 from audit_lab.judge.schema import NO_VERDICT, answer_schema
 
+NO_GROUND = "it gives no ground, and by its score or by the signals the case asks for a person"
 PROMPT = "verdict-2"
 LANGUAGES = {"en": "English", "ko": "Korean"}
 _SECTIONS = ("system", "user", "example", "repair")
@@ -145,7 +146,7 @@ def failures(verdict: Mapping[str, Any]) -> list[str]:
         # A model that abstains in its own words is not argued with, and its words are not sent back as ours.
         unread = verdict["summary_by"] is None and str(verdict["abstain"]).startswith(NO_VERDICT)
         return [verdict["abstain"]] if unread else []
-    return grounds or ([] if verdict["usable"] else ["it gives no ground for a score that asks for a person"])
+    return grounds or ([] if verdict["usable"] else [NO_GROUND])
 
 
 def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: Template) -> Prompt:

@@ -306,7 +306,7 @@ def test_a_high_score_without_grounds_is_asked_for_grounds():
         chosen = JudgeSettings(judge="openai", base_url=endpoint.url, model="m", timeout_s=5)
         made = run_judge(*tale, make_judge(chosen), chosen)
         assert endpoint.requests == 2
-        assert "it gives no ground for a score that asks for a person" in endpoint.bodies[-1]["messages"][-1]["content"]
+        assert "it gives no ground, and by its score or by the signals the case asks for a person" in endpoint.bodies[-1]["messages"][-1]["content"]
     assert made.verdicts["usable"].all()
 
 

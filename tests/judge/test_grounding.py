@@ -133,11 +133,12 @@ def test_too_few_peers_give_no_relevance_but_a_reason():
     assert found["note"] == "only 5 comparable sessions: nobody knows how common this is"
 
 
-def test_a_high_score_without_grounds_is_not_used_and_a_low_one_is(case, pack):
-    for score, usable in ((0.9, False), (0.1, True)):
+def test_a_number_alone_neither_raises_an_alarm_nor_talks_one_down(case, pack):
+    for score, fused, usable in ((0.9, 0.2, False), (0.1, 0.2, True), (0.1, 0.8, False), (0.9, 0.8, False)):
         row = verdict_row(case.candidates["case_id"][0], "test", "1", answer=Answer(score=score))
-        checked = verify_verdicts(verdict_frame([row]), pack, case.events, case.session_events, case.candidates)
-        assert checked["usable"][0] is usable
+        candidates = case.candidates.with_columns(score=pl.lit(fused))
+        checked = verify_verdicts(verdict_frame([row]), pack, case.events, case.session_events, candidates)
+        assert checked["usable"][0] is usable, (score, fused)
         assert checked["grounded_share"][0] is None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judge import independent_second
 from tests.judge.independent import Outcome, Sample, items, measure
 
 # As expected, of how many, on the first run of the checker on this set (docs/judge.md, 'How well the checker works'). For honest English
@@ -31,6 +32,11 @@ FIRST_RUN = {
 MENDED = FIRST_RUN | {
     "boundary": (21, 23), "honest en": (64, 64), "contradicting en": (70, 72), "contradicting ko": (14, 14), "omitting": (18, 19),
     "partly omitting": (4, 4), "mentioning": (12, 12),
+}
+# A second batch by the same author, not shown to whoever mended the checker: its first run after mending, the honest rate for prose today.
+SECOND = {
+    "honest en": (19, 25), "honest ko": (7, 7), "contradicting en": (18, 34), "contradicting ko": (4, 6), "omitting": (7, 7),
+    "partly omitting": (2, 2), "mentioning": (2, 5), "nothing to omit": (1, 1),
 }
 
 
@@ -66,3 +72,10 @@ def test_no_ground_with_ids_of_nothing_or_of_another_case_passes(outcomes, table
     ]
     assert len(strange) >= 15
     assert [outcome.item.text for outcome in strange if not outcome.found.startswith("holds=False")] == []
+
+
+def test_the_second_batch_does_no_worse_than_on_its_first_run(tables):
+    found = measure(tables, independent_second)
+    for group, (right, n) in SECOND.items():
+        kept = [outcome.as_expected for outcome in found if outcome.item.group == group]
+        assert (len(kept), sum(kept) >= right) == (n, True), group
