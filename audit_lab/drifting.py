@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -145,7 +144,7 @@ def session_vectors(store: Store, profile: Profile, sessions: pl.DataFrame) -> t
             made = embed_static(list(texts.values()), load_static(store.root / "models" / f"{kept['digest']}.npz", kept["digest"]))
         except MissingExtraError as error:
             return None, str(error)
-        return _in_order(sessions, dict(zip(texts, made, strict=True))), None
+        return _in_order(sessions, pl.Series("summary_digest", list(texts)), np.asarray(made, np.float32)), None
     try:
         key = model_key(profile.signals.model)
     except MissingExtraError as error:
@@ -153,14 +152,17 @@ def session_vectors(store: Store, profile: Profile, sessions: pl.DataFrame) -> t
     stored = store.scan("embeddings").filter(pl.col("model") == key).select("summary_digest", "vector").collect()
     if stored.is_empty():
         return None, "no session embeddings: the extra 'embed' was not installed at the last run (hint: pip install 'audit-lab[embed]')"
-    known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.iter_rows()}
-    share = sessions["summary_digest"].is_in(list(known)).sum() / max(sessions.height, 1)
+    known = stored["summary_digest"]
+    share = sessions["summary_digest"].is_in(known.implode()).sum() / max(sessions.height, 1)
     if share < MOST_SESSIONS:
         return None, f"only {share:.0%} of sessions have a vector: run the signals again"
-    return _in_order(sessions, known), None
+    vectors = stored["vector"].explode(empty_as_null=False).to_numpy().reshape(stored.height, -1)
+    return _in_order(sessions, known, vectors), None
 
 
-def _in_order(sessions: pl.DataFrame, known: dict[str, np.ndarray]) -> np.ndarray:
-    empty = np.zeros_like(next(iter(known.values())))
-    rows: Sequence[np.ndarray] = [known.get(digest, empty) for digest in sessions["summary_digest"]]
-    return np.stack(rows)
+def _in_order(sessions: pl.DataFrame, digests: pl.Series, vectors: np.ndarray) -> np.ndarray:
+    """Return the vector of each session by the digest of its summary, all zeros where it has none."""
+    places = digests.to_frame().with_row_index("place")
+    found = sessions.select("summary_digest").join(places, on="summary_digest", how="left", maintain_order="left")["place"]
+    padded = np.vstack([vectors, np.zeros((1, vectors.shape[1]), vectors.dtype)])
+    return np.asarray(padded[found.fill_null(len(vectors)).to_numpy()])
