@@ -17,7 +17,7 @@ from audit_lab.evaluate import compare_runs, experiment_row, plan_runs
 from audit_lab.evaluating import evaluate_lab
 from audit_lab.pipeline import PIPELINE, Run, run_stages
 from audit_lab.profile import Profile
-from audit_lab.review import label_sessions
+from audit_lab.review import EVENT_COLUMNS, label_sessions
 from audit_lab.store import Store
 from audit_lab.tracking import log_runs, require_tracking
 
@@ -95,7 +95,8 @@ def _run_one(store: Store, scratch: Store, profile: Profile, today: date) -> lis
     if made:
         # Labels speak of sessions, and these have changed: what incidents say of them is told anew, people's words stay.
         read = scratch.read
-        of_incidents = label_sessions(read("incidents"), read("sessions"), read("session_events"), read("events"))
+        events = scratch.scan("events").select(EVENT_COLUMNS).collect()
+        of_incidents = label_sessions(read("incidents"), read("sessions"), read("session_events"), events)
         of_people = store.read("labels").filter(pl.col("target_kind") != "incident")
         with scratch.writing():
             scratch.replace("labels", pl.concat([of_people, of_incidents]))

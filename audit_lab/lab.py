@@ -26,7 +26,7 @@ from audit_lab.pipeline import (
     stale_stages,
 )
 from audit_lab.profile import Profile, load_profile
-from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules, propose_exceptions
+from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules
 from audit_lab.store import Store
 
 _DETAILS = ("precision_recall", "histogram", "session_scores", "incident_rows")
@@ -223,12 +223,10 @@ class Lab(FigureVerbs):
 
     def tune_rules(self, until: datetime, min_sessions: int = 5) -> tuple[pl.DataFrame, str]:
         """Return proposals of exceptions from sessions and labels before `until`, and the proposed ones as TOML text."""
+        from audit_lab.proposing import tuned_exceptions  # noqa: PLC0415 - scikit-learn takes a second to import
+
         self._need("signals")
-        read = self.store.read
-        proposals = propose_exceptions(
-            load_rules(self.profile.signals.rules), read("signals"), read("events"), read("sessions"), read("session_events"),
-            self.standing_labels(), until, min_sessions,
-        )
+        proposals = tuned_exceptions(self.store, self.profile, until, min_sessions)
         return proposals, exceptions_toml(proposals)
 
     def prompt(self, case: str) -> str:

@@ -13,7 +13,7 @@ from audit_lab.errors import LabError
 from audit_lab.exporting import export_findings
 from audit_lab.pipeline import standing_labels
 from audit_lab.profile import Profile
-from audit_lab.review import Desk, append_labels, hide_blind, label_sessions, read_incidents
+from audit_lab.review import EVENT_COLUMNS, Desk, append_labels, hide_blind, label_sessions, read_incidents
 from audit_lab.reviewing import add_labels, import_labels, open_desk, review_agreement, review_queue
 from audit_lab.store import Store
 
@@ -67,7 +67,8 @@ class PeopleVerbs:
         incidents = read_incidents(path)
         self._need("sessions")
         read = self.store.read
-        labels = label_sessions(incidents, read("sessions"), read("session_events"), read("events"))
+        events = self.store.scan("events").select(EVENT_COLUMNS).collect()
+        labels = label_sessions(incidents, read("sessions"), read("session_events"), events)
         with self.store.writing(), self.store.appending("labels"):
             kept = append_labels(read("labels"), labels)
             self.store.replace_many({"labels": (kept, str(path)), "incidents": (incidents, str(path))})

@@ -179,16 +179,24 @@ def _rules(feedback: dict[str, pl.DataFrame], profile: Profile, notes: list[str]
     return made
 
 
+def tuned_exceptions(store: Store, profile: Profile, until: datetime, min_sessions: int = 5) -> pl.DataFrame:
+    """Return proposals of exceptions from sessions and labels before `until` (`signals.propose_exceptions`), proposed and refused ones."""
+    signals, members, labels = store.read("signals"), store.read("session_events"), standing_labels(store)
+    # Of the events only those that a signal or a label speaks of: a few among millions.
+    spoken_of = pl.concat([
+        *(frame.select(event_id="event_ids").explode("event_id", empty_as_null=False) for frame in (signals, labels)),
+        members.join(labels, on="session_id", how="semi").select("event_id"),
+    ]).unique()
+    events = store.scan("events").join(spoken_of.lazy(), on="event_id", how="semi").collect()
+    return propose_exceptions(
+        load_rules(profile.signals.rules), signals, events, store.read("sessions"), members, labels, until, min_sessions)
+
+
 def _exceptions(store: Store, profile: Profile, until: datetime | None) -> list[dict[str, Any]]:
-    read = store.read
-    sessions = read("sessions")
-    moment = until or (sessions["end"].max() if sessions.height else None)
-    if not isinstance(moment, datetime):
+    moment = until or store.scan("sessions").select(pl.col("end").max()).collect().item()
+    if moment is None:
         return []
-    found = propose_exceptions(
-        load_rules(profile.signals.rules), read("signals"), read("events"), sessions, read("session_events"), standing_labels(store),
-        moment,
-    )
+    found = tuned_exceptions(store, profile, moment)
     return [
         make_proposal(
             "exception", row["exception_id"], f"except {row['scope']}", row["why"],

@@ -13,7 +13,7 @@ from audit_lab.review.feedback import (
 from audit_lab.review.findings import choose_findings, make_finding
 from audit_lab.review.incidents import read_incidents
 from audit_lab.review.label_files import SaidLabel, read_label_file
-from audit_lab.review.labels import label_sessions, match_incidents, session_classes, spread_case_labels
+from audit_lab.review.labels import EVENT_COLUMNS, label_sessions, match_incidents, session_classes, spread_case_labels
 from audit_lab.review.ledger import append_labels, current_labels, disagreements, new_label
 from audit_lab.review.ocsf import detection_finding
 from audit_lab.review.queue import audit_budget, build_queue, hide_blind, prioritise
@@ -21,7 +21,8 @@ from audit_lab.review.tickets import ticket, ticket_markdown
 from audit_lab.review.view import case_view
 
 __all__ = [
-    "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_findings", "cohen_kappa", "current_labels",
+    "EVENT_COLUMNS", "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_findings", "cohen_kappa",
+    "current_labels",
     "decided_cases", "detection_finding", "disagreements", "hide_blind", "judge_decisions", "krippendorff_alpha", "label_sessions",
     "make_finding", "match_incidents", "new_label", "prioritise", "pull_of_the_score", "ratings", "read_incidents", "read_label_file",
     "repeated_mistakes", "rule_decisions", "session_classes", "spread_case_labels", "ticket", "ticket_markdown", "utc_now",
