@@ -127,7 +127,8 @@ class Desk:
         case_id = self._current
         if case_id is None:
             return {"case_id": None, **common}
-        return {**self._view_of(case_id), **self._public(case_id), **common, "label": self._label_of(case_id)}
+        # The view comes last: its summary is the one that `summary_by`, `summary_wrong` and `omitted` speak of.
+        return {**self._public(case_id), **self._view_of(case_id), **common, "label": self._label_of(case_id)}
 
     def items(self) -> list[dict[str, Any]]:
         """Return the queue as rows for a list: its columns (null what a blind case hides), `verdict` where labelled, `is_skipped`."""

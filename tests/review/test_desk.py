@@ -256,3 +256,12 @@ def test_whatever_a_reviewer_does_rows_are_only_added_and_the_last_word_stands(a
         assert ledger.rows.head(before.height).equals(before), "a row was changed"
         assert dict(current_labels(ledger.rows).select("target_id", "verdict").iter_rows()) == history[-1]
         assert made.progress["n_done"] == len(history[-1])
+
+
+def test_the_summary_shown_is_the_one_that_its_marks_speak_of() -> None:
+    made, _, _ = desk(2, blind=(1,))
+    shown = made.view()
+    assert (shown["summary"], shown["summary_by"], shown["priority"]) == ("2 rule hits give 0.91.", "template", "P1")
+    made.go("c-1")
+    shown = made.view()
+    assert (shown["summary"], shown["summary_by"], shown["priority"], shown["score"]) == ("It read a secret.", "facts", None, None)
