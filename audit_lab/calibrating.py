@@ -24,12 +24,15 @@ from audit_lab.evaluate import (
     warm_up_threshold,
 )
 from audit_lab.evaluate.calibrators import Method
+from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.neyman_pearson import actor_maxima, scorer_rows
 from audit_lab.evaluating import CALIBRATION, evaluate_lab
 from audit_lab.pipeline import standing_labels
 from audit_lab.profile import Profile
 from audit_lab.store import Store
 
+# What the demo and the report look for: a share of benign actors that few labels can promise, and the one that people ask for.
+LIMITS = (0.05, 0.005)
 GROUPS = ("cluster", "actor_kind", "source_class")
 
 
@@ -107,12 +110,51 @@ def at_threshold(
     `{threshold, scorer, flagged, fp, incidents_found, incidents, actors_flagged, actors}`: sessions, and benign actors.
     """
     found = evaluation_before(store, profile, until) if since is None else evaluate_lab(store, profile, since=since, until=until)
+    return _figures_at(found, threshold, scorer)
+
+
+def _figures_at(found: Evaluation, threshold: float, scorer: str) -> dict[str, Any]:
     row = found.sweep(scorer, np.array([threshold])).row(0, named=True)
     units = actor_maxima(scorer_rows(found.session_scores, scorer).filter(pl.col("class") != "malicious"))["score"]
     return {
         "threshold": threshold, "scorer": scorer, **{name: row[name] for name in ("flagged", "fp", "incidents_found", "incidents")},
         "actors_flagged": int((units >= threshold).sum()), "actors": units.len(),
     }
+
+
+def promised_thresholds(store: Store, profile: Profile, evaluation: Evaluation | None) -> list[dict[str, Any]]:
+    """Return what the lab's labels can promise at each of `LIMITS`, and what each threshold does on the sessions it was learnt from.
+
+    Parameters
+    ----------
+    store, profile
+        The lab and its settings.
+    evaluation
+        The lab's evaluation where it has one: it is not made again, unless it leaves out the sessions that taught the present threshold.
+
+    Returns
+    -------
+    `Promise.as_dict()` each, with `there`: the figures of `at_threshold`, then fpr and precision over sessions with intervals; None where
+    the promise was refused. Empty where the lab holds neither incidents nor labels.
+    """
+    if evaluation is None or profile.evaluate.learnt_until is not None:
+        if not store.rows("incidents") and not store.rows("labels"):
+            return []
+        evaluation = evaluation_before(store, profile, None)
+    found = []
+    for limit in LIMITS:
+        promise = choose_threshold(evaluation, max_fpr=limit)
+        there = None
+        if promise.threshold is not None:
+            parts = evaluation.scored
+            flagged = parts.reachable(promise.scorer) & (parts.scores[promise.scorer] >= promise.threshold)
+            malicious = parts.classes == MALICIOUS
+            there = _figures_at(evaluation, promise.threshold, promise.scorer) | {
+                "fpr": parts.draw.rate(flagged, ~malicious, "sessions that are not malicious").as_dict(),
+                "precision": parts.draw.rate(malicious, flagged, "flagged sessions").as_dict(),
+            }
+        found.append(promise.as_dict() | {"there": there})
+    return found
 
 
 def warm_up(store: Store, profile: Profile, promise: Promise, before: datetime | None = None) -> WarmUp:

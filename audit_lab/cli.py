@@ -58,8 +58,6 @@ for word in (*JUDGE_WORDS, *EVALUATION_WORDS, *cli_beside.WORDS, drift, *cli_rev
 # The base of typer's complaints about words and options; typer exports only some of its children.
 _USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 _LAB, _PROFILE = Path("lab"), None
-# What the sample can promise, and what people ask for: it has too few benign actors for that, and says how many it would take.
-DEMO_LIMITS = (0.05, 0.005)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,7 +79,8 @@ def demo(
     lab: LabOption = _LAB, report_dir: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("reports"),
 ) -> None:
     """Run the whole flow on the sample archive, print what was found, and say where the report is."""
-    from audit_lab.evaluate import choose_threshold  # noqa: PLC0415 - scikit-learn takes a second to import
+    from audit_lab.calibrating import LIMITS  # noqa: PLC0415 - scikit-learn takes a second to import
+    from audit_lab.evaluate import choose_threshold  # noqa: PLC0415
 
     if not (data / "labels.jsonl").is_file():
         raise InputError(f"no sample in '{data}'", "run it in the project's folder, or give --data")
@@ -92,7 +91,7 @@ def demo(
     evaluation = work.evaluate(data / "labels.jsonl")
     path = work.report(report_dir, period="sample")
     print_summary(work, evaluation.as_dict())
-    for limit in DEMO_LIMITS:
+    for limit in LIMITS:
         said = choose_threshold(evaluation, max_fpr=limit).says()
         out.print(f"\nat most {limit:.1%} of benign actors flagged, 95 % sure: {said}", soft_wrap=True)
     out.print(f"\nReport: {path}   ({time.monotonic() - started:.0f} s)", soft_wrap=True)

@@ -145,7 +145,9 @@ class Lab(FigureVerbs):
     def report(self, out: str | Path = "reports", *, period: str | None = None, lang: str = "en", now: datetime | None = None) -> Path:
         """Write the report as one HTML file into folder `out` and return its path."""
         # Drawing packages take seconds to import: only a report pays for them.
+        from audit_lab.calibrating import promised_thresholds  # noqa: PLC0415
         from audit_lab.drifting import drift_alarms  # noqa: PLC0415
+        from audit_lab.evaluating import CALIBRATION  # noqa: PLC0415
         from audit_lab.govern import ReportInput, write_report  # noqa: PLC0415
 
         if period is not None and not re.fullmatch(r"[\w.-]{1,40}", period):
@@ -163,6 +165,8 @@ class Lab(FigureVerbs):
             events=events,
             evaluation=evaluation.as_dict() if evaluation else None,
             details={name: getattr(evaluation, name) for name in _DETAILS} if evaluation else None,
+            promises=promised_thresholds(self.store, self.profile, evaluation),
+            calibrator=self.store.remembered(CALIBRATION),
             blind=blind_spots(events).to_dicts(),
             versions=self.versions(),
             lang=lang,

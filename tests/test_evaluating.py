@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from audit_lab import InputError, Lab, MissingExtraError, pipeline, tables
+from audit_lab.calibrating import promised_thresholds
 from audit_lab.evaluating import gather, history, split_name
 from audit_lab.profile import load_profile
 
@@ -141,6 +142,28 @@ def test_probabilities_come_from_labels_of_earlier_time_and_stand_beside_the_raw
     assert 0 < lab.case(case["case_id"])["probability"] <= 1
     same = lab.evaluate().as_dict()["calibration"]
     assert "no session starts after" in same["reason"], "it may not be tested on what it was learnt from"
+
+
+def test_a_report_says_what_the_labels_promise_with_figures_on_the_sessions_they_came_from(lab: Lab, tmp_path: Path) -> None:
+    wide, narrow = promised_thresholds(lab.store, lab.profile, lab._evaluation())
+    direct = lab.calibrate(0.05)
+    assert direct.threshold is not None
+    assert {name: wide[name] for name in direct.as_dict()} == direct.as_dict()
+    seen = lab.at_threshold(direct.threshold)
+    assert {name: wide["there"][name] for name in seen} == seen
+    assert wide["there"]["fpr"]["value"] == pytest.approx(seen["fp"] / (lab.store.rows("sessions") - N_ACTORS // 7))
+    assert (narrow["threshold"], narrow["there"], narrow["needed"]) == (None, None, 598)
+    page = lab.report(tmp_path / "all", period="all").read_text(encoding="utf-8")
+    assert f"{direct.threshold:g}<span" in page
+    assert f"{narrow['n']} independent benign actors, 598 needed" in page
+    # Where everything taught the threshold, the next one may still be promised from it, and its figures are those of the same sessions.
+    taught = lab.profile.evaluate.model_copy(update={"learnt_until": START + timedelta(days=1)})
+    bound = Lab(lab.store.root, lab.profile.model_copy(update={"evaluate": taught}))
+    assert promised_thresholds(bound.store, bound.profile, None) == [wide, narrow]
+    page = bound.report(tmp_path / "taught", period="taught").read_text(encoding="utf-8")
+    assert "Every session here taught the threshold in force" in page
+    assert "learnt from sessions until 2026-01-02 10:00:00 UTC" in page
+    assert f"{direct.threshold:g}<span" in page
 
 
 def test_warm_up_tightens_with_labels_and_groups_are_shrunk(lab: Lab) -> None:

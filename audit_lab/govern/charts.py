@@ -20,6 +20,7 @@ import vl_convert
 from audit_lab.errors import InputError
 from audit_lab.govern import pictures
 from audit_lab.govern.drift_picture import draw_drift
+from audit_lab.govern.reliability_picture import draw_reliability
 from audit_lab.govern.svg import VEGA_LITE
 from audit_lab.profile import DriftSettings
 from audit_lab.visible import clean
@@ -100,6 +101,21 @@ def drift_map(table: pl.DataFrame, settings: DriftSettings | None = None, lang: 
     if spec is None:
         reason = next(iter(table["reason"].drop_nulls()), "the table is empty")
         raise InputError(f"no drift to draw: {reason}", "lab.drift() on at least two weeks or days")
+    return _chart(spec)
+
+
+def reliability(calibration: Mapping[str, Any], lang: str = "en") -> alt.TopLevelMixin:
+    """Return what raw and calibrated scores said against what came true, from an evaluation's `calibration`; see `draw_reliability`.
+
+    Raises
+    ------
+    InputError
+        When there is no calibrated score to draw, with the reason.
+    """
+    spec = draw_reliability(calibration, lang)
+    if spec is None:
+        reason = calibration.get("reason") or "no bin holds enough sessions"
+        raise InputError(f"no reliability to draw: {reason}", "lab.calibration(before=…)")
     return _chart(spec)
 
 

@@ -35,6 +35,11 @@ class ReportInput:
         Its frames by name: 'precision_recall', 'histogram', 'session_scores', 'incident_rows'; those left out are not drawn.
     drifts, drift_alarms
         Table `drifts`, and what in it alarms, once each (frame of `audit_lab.drifting.drift_alarms`).
+    promises
+        What the labels can promise (`audit_lab.calibrating.promised_thresholds`): `Promise.as_dict()` each, with `there`, the figures of
+        its threshold on the data it was learnt from; none where there are no labels.
+    calibrator
+        The lab's calibrator as JSON object (`evaluate.LearntCalibrator`): calibrator, scorer, until; None where none was learnt.
     blind
         What cannot be seen and why: rows with 'what', 'why' and, where it is known, 'n'.
     versions
@@ -64,6 +69,8 @@ class ReportInput:
     drift_alarms: pl.DataFrame | None = None
     evaluation: Mapping[str, Any] | None = None
     details: Mapping[str, pl.DataFrame] | None = None
+    promises: Sequence[Mapping[str, Any]] = ()
+    calibrator: Mapping[str, Any] | None = None
     blind: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     lang: str = "en"

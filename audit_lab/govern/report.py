@@ -23,8 +23,10 @@ from audit_lab.govern.drift_picture import draw_drift
 from audit_lab.govern.drift_section import drift_section
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import REASONS, build_outcomes
+from audit_lab.govern.reliability_picture import draw_reliability
 from audit_lab.govern.story_chart import draw_story
 from audit_lab.govern.svg import picture_svg
+from audit_lab.govern.threshold_section import threshold_section
 from audit_lab.govern.words import check_language, translate
 from audit_lab.visible import visible, visible_markup
 
@@ -78,6 +80,7 @@ def render_report(data: ReportInput) -> str:
         ("timeline", t("Timeline"), None),
         ("quality", t("How well it works"), None),
         *([("incidents", t("Incidents"), len(malicious))] if outcomes else []),
+        ("thresholds", t("Thresholds and calibration"), None),
         *([("drift", t("Drift"), len(drift["alarms"]) + drift["left_out"] if drift["n_periods"] else None)] if drift else []),
         ("cost", t("Cost"), None),
         ("data", t("Data"), None),
@@ -126,6 +129,7 @@ def render_report(data: ReportInput) -> str:
             scorers=summary.scorer_rows(evaluation, t) if evaluation else [],
             shares=_shares(evaluation),
             incident_total=((evaluation or {}).get("incidents") or {}).get("n"),
+            thresholds=threshold_section(data, t),
             drift=drift,
             cost=cost,
             egress=_egress(data),
@@ -258,7 +262,10 @@ def _charts(data: ReportInput, cases: Sequence[Case], bars: pl.DataFrame, bands:
     moved = draw_drift(data.drifts, data.profile.drift, data.lang)
     if moved is not None:
         drawn["drift"] = moved
-    names = ("timeline", "histogram", "precision_recall", "incidents", "drift")
+    reliability = draw_reliability(evaluation.get("calibration"), data.lang)
+    if reliability is not None:
+        drawn["reliability"] = reliability
+    names = ("timeline", "histogram", "precision_recall", "incidents", "reliability", "drift")
     return {name: picture_svg(drawn[name], name) if name in drawn else Markup("") for name in names}
 
 
