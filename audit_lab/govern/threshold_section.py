@@ -23,9 +23,9 @@ def threshold_section(data: ReportInput, t: Words) -> dict[str, Any]:
 
     Returns
     -------
-    rows (the threshold in force, then one per promise: name, threshold, note, found, flagged, fpr, precision, actors), measured (whether any
-    row has figures), own (clusters with a threshold of their own, and it), untested (why nothing is said of the threshold in force, or None),
-    precisions, judges (each name and rate), rules (name, rate, sessions, harmless), calibration (see `_calibration`).
+    rows (the threshold in force, then one per promise: name, threshold, note, found, flagged, fpr, precision, actors), measured (whether
+    any row has figures), own (clusters with a threshold of their own, and it), untested (why nothing is said of the threshold in force, or
+    None), precisions, judges (each name and rate), rules (name, rate, sessions, harmless), calibration (see `_calibration`).
     """
     evaluation = data.evaluation or {}
     rows = [_in_force(data, t), *(_promised(promise, t) for promise in data.promises)]
