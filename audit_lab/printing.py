@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 # Into a pipe or file there is no screen to fit: wide lines beat broken ones.
 out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 err = Console(stderr=True, highlight=False)
 ROWS_SHOWN = 1000
+CELL_SHOWN = 200  # characters
+TEXT_LEAST = 24  # columns: a sentence in fewer is a thread of single words
+BLOCK_INDENT = 2
 # Beyond ASCII json.dumps spells nothing: control characters of the second block, and those that hide or reorder.
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 # A spreadsheet takes text that begins so for a formula (OWASP, CSV Injection).
@@ -28,15 +33,56 @@ _HIDDEN = r"[\p{C}\p{Z}&&[^ ]]"
 
 
 def print_frame(frame: pl.DataFrame) -> None:
-    """Print a frame as a table, numbers to the right, long text folded, at most ROWS_SHOWN rows."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.head(ROWS_SHOWN).iter_rows():
-        table.add_row(*(escape(_cell(value)) for value in row))
-    out.print(table)
+    """Print at most ROWS_SHOWN rows: a table, numbers to the right; on a screen too narrow for its words, a block for each row."""
+    names = frame.columns
+    rows = [[_cell(value) for value in row] for row in frame.head(ROWS_SHOWN).iter_rows()]
+    widths = [_least_width(column) for column in zip(*rows, strict=True)] if rows else [0] * len(names)
+    for heads in (names, [name.replace("_", "_\n") for name in names]):
+        needed = [max(width, *map(cell_len, head.split("\n"))) for head, width in zip(heads, widths, strict=True)]
+        if fits := sum(needed) + 2 * (len(needed) - 1) <= out.width:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for head, dtype, width in zip(heads, frame.dtypes, needed, strict=True):
+                table.add_column(head, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=width)
+            for row in rows:
+                table.add_row(*map(escape, row))
+            out.print(table)
+            break
+    if not fits:
+        for row in rows:
+            out.print(_block(names, row, is_number=frame.dtypes[0].is_numeric()), soft_wrap=True)
     if frame.height > ROWS_SHOWN:
         out.print(f"… and {frame.height - ROWS_SHOWN:,} more rows (--format csv prints all)")
+
+
+def _least_width(texts: tuple[str, ...]) -> int:
+    """Return the width below which a column breaks words, or folds texts into a thread of single words."""
+    words = max(max(map(cell_len, text.split()), default=0) for text in texts)
+    return max(words, min(max(map(cell_len, texts)), TEXT_LEAST))
+
+
+def _block(names: list[str], row: list[str], is_number: bool) -> Text:
+    """Return a row as lines: its first cell as title, then names and cells side by side as far as they fit, long texts folded."""
+    rest = [(name, cell) for name, cell in zip(names[1:], row[1:], strict=True) if cell]
+    text = Text.assemble((f"{names[0]} {row[0]}" if is_number else row[0], "bold"))
+    width = out.width - BLOCK_INDENT
+    line = 0
+    for name, cell in rest:
+        size = cell_len(name) + 1 + cell_len(cell)
+        if line and line + 2 + size <= width:
+            text.append("  ")
+            line += 2 + size
+        else:
+            text.append("\n" + " " * BLOCK_INDENT)
+            line = size
+        text.append(name, style="dim")
+        if size <= width:
+            text.append(" " + cell)
+        else:
+            indent = 2 * BLOCK_INDENT if max(map(cell_len, cell.split())) <= out.width - 2 * BLOCK_INDENT else 0
+            folded = Text(cell).wrap(out, max(out.width - indent, 1))
+            text.append(("\n" + " " * indent).join(["", *(part.plain.rstrip() for part in folded)]))
+            line = width
+    return text
 
 
 def _cell(value: Any) -> str:
@@ -46,7 +92,8 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return visible(str(value))[:200]
+    text = visible(str(value))
+    return text if len(text) <= CELL_SHOWN else text[: CELL_SHOWN - 1] + "…"
 
 
 def visible(text: str) -> str:
