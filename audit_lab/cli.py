@@ -24,6 +24,7 @@ from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
 from audit_lab.profile import load_profile
+from audit_lab.signals import load_exceptions, load_rules
 
 # The words as the help page shows them: in the order of the flow, by what one wants.
 PANELS = {
@@ -235,8 +236,11 @@ def profile_show(profile: ProfileOption = _PROFILE) -> None:
 
 @profiles.command("check")
 def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.")]) -> None:
-    """Say whether a profile is fine."""
+    """Say whether a profile is fine, with the rules and exceptions that it names."""
     checked = load_profile(profile)
+    load_rules(checked.signals.rules)
+    for path in checked.signals.exceptions:
+        load_exceptions(path)
     out.print(f"profile '{checked.name}' is fine ({checked.digest[:16]})")
 
 

@@ -158,7 +158,7 @@ def events_page(view: dict[str, Any]) -> list[Any]:
     names = {session["session_id"]: str(number) for number, session in enumerate(view["sessions"], start=1)}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "time", "session", "verb", "what", "where", "status", "command", "event"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("", "time", "verb", "status", "event"))
+        table.add_column(name, overflow="fold", no_wrap=name not in ("what", "where", "command"), min_width=len(name))
     for event in view["events"]:
         mark = ("●", "green") if event["is_cited"] else ("○", "yellow") if event["is_hit"] else (" ", "")
         denied = event["decision"] == "forbid" or event["status"] in (401, 403)
@@ -176,8 +176,12 @@ def events_page(view: dict[str, Any]) -> list[Any]:
 def list_page(items: list[dict[str, Any]], current: str | None) -> list[Any]:
     """Return the page of the queue: what lies ahead, and what was said."""
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    for name, width in (("", 1), ("place", 5), ("case", 10), ("priority", 8), ("score", 5), ("events", 7), ("actors", 24), ("said", 21)):
-        table.add_column(name, width=width, no_wrap=True, justify="right" if name in ("place", "score", "events") else "left")
+    # On a narrow screen names and summaries give way; what tells cases apart and what they are worth does not.
+    for name, width in (("", 1), ("place", 5), ("case", 10), ("priority", 8), ("score", 5), ("events", 7)):
+        table.add_column(
+            name, width=width, min_width=width, no_wrap=True, justify="right" if name in ("place", "score", "events") else "left")
+    table.add_column("actors", max_width=24, no_wrap=True)
+    table.add_column("said", max_width=21, no_wrap=True)
     table.add_column("summary", ratio=1, no_wrap=True, overflow="ellipsis")
     for item in items:
         said = item["verdict"] or ("put aside" if item["is_skipped"] else "")

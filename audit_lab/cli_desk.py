@@ -26,7 +26,7 @@ from audit_lab.review import Desk
 
 VERDICT_KEYS = {"m": "malicious", "b": "benign", "s": "benign-but-suspicious", "u": "unsure"}
 PAGES = {"t": "timeline", "o": "originals", "l": "list", "?": "help"}
-KEYS = "m malicious  b benign  s suspicious  u unsure  1-9 check  t events  o originals  l list  n skip  z undo  ? help  q quit"
+KEYS = "m malicious  b benign  s suspicious  u unsure  t events  l list  z undo  ? help  q quit  n skip  1-9 check  o originals"
 _SCROLL = {"j": 1, "\x1b[B": 1, "k": -1, "\x1b[A": -1, " ": 10, "\x1b[6~": 10, "\x1b[5~": -10}
 # How long the rest of an arrow key may take after its first byte; a lone Escape is told by its absence.
 ESCAPE_S = 0.05

@@ -13,7 +13,7 @@ from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import emit
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
-from audit_lab.printing import out, write
+from audit_lab.printing import out, visible, write
 
 rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on the lab's data, coverage of known behaviours, proposals.")
 
@@ -24,6 +24,10 @@ def check(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: 
     found = Lab(lab, profile).check_rules()
     columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "actors", "why"]
     emit(found if as_json else found.select(columns), as_json)
+    if not as_json:
+        _print_statuses(found)
+        for rule_id, source, why in found.filter(pl.col("status") == "unusable").select("rule_id", "source", "why").iter_rows():
+            out.print(visible(f"unusable: {rule_id} ({source}): {why}"), soft_wrap=True, markup=False)
 
 
 @rules_app.command("coverage")
@@ -34,8 +38,12 @@ def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_jso
                          pl.when("has_floor").then(pl.lit("yes")).otherwise(pl.lit("")).alias("floor"), "why")
     emit(found if as_json else shown, as_json)
     if not as_json:
-        counts = dict(found["status"].value_counts().iter_rows())
-        out.print(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+        _print_statuses(found)
+
+
+def _print_statuses(found: pl.DataFrame) -> None:
+    counts = dict(found["status"].value_counts().iter_rows())
+    out.print(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
 
 
 @rules_app.command("tune")

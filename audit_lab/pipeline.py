@@ -114,8 +114,10 @@ def run_stages(run: Run, *, until: str | None = None, force: bool = False) -> Ru
     if run.store.rows("events") == 0:
         raise InputError(f"lab '{run.store.root}' holds no events", "audit-lab ingest PATH")
     with run.store.writing():
-        # Whoever opens the lab later without a profile gets the one its tables were made with.
-        run.store.remember("profile", run.profile.model_dump(mode="json"))
+        # Whoever opens the lab later without a profile gets that of the last run that came to its end, or of the only one.
+        settings = run.profile.model_dump(mode="json")
+        if run.store.remembered("profile") is None:
+            run.store.remember("profile", settings)
         for stage in PIPELINE:
             inputs = _fingerprint(run, stage)
             if force or any(run.store.inputs(name) != inputs for name in stage.makes):
@@ -125,6 +127,7 @@ def run_stages(run: Run, *, until: str | None = None, force: bool = False) -> Ru
             run.tick(stage.name, 1, 1)
             if stage.name == until:
                 break
+        run.store.remember("profile", settings)
     return run
 
 

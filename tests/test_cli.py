@@ -87,6 +87,26 @@ def test_report_and_label(lab: Path, sample: Path, tmp_path: Path) -> None:
     assert (tmp_path / "audit-lab-2026-11.html").stat().st_size > 50_000
 
 
+def test_a_run_that_failed_does_not_become_the_settings_of_the_lab(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text('[signals]\nrules = ["no-such-folder/"]\n')
+    failed = run("run", "--lab", lab, "--profile", tmp_path / "wrong.toml")
+    assert (failed.returncode, "no folder of rules" in failed.stderr) == (2, True)
+    again = run("run", "--lab", lab)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in run("run", "--lab", lab, "--profile", "sample").stdout
+
+
+def test_profile_check_reads_the_rules_and_exceptions_that_a_profile_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[signals]\nexceptions = ["mine-exceptions.toml"]\n')
+    (tmp_path / "mine-exceptions.toml").write_text(
+        '[[exception]]\nid = "x"\nusers = ["jane"]\nowner = "us"\nreason = ""\nexpires = 2027-01-31\n')
+    env = {**os.environ, "COLUMNS": "200"}
+    for words, text in ((["mine.toml"], "'x' has no reason"), (["rules.toml"], "no folder of rules 'none'")):
+        (tmp_path / "rules.toml").write_text('[signals]\nrules = ["none/"]\n')
+        done = subprocess.run([*PROGRAM, "profile", "check", *words], capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
+        assert (done.returncode, text in done.stderr) == (2, True), done.stderr
+
+
 def test_sql_can_neither_read_elsewhere_nor_write(lab: Path, tmp_path: Path) -> None:
     for query in (
         "SELECT * FROM read_text('/etc/hostname')", f"COPY events TO '{tmp_path}/x.parquet'", "ATTACH '/tmp/x.db'", "INSTALL httpfs",

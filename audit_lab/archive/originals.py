@@ -30,7 +30,10 @@ def read_original(path: str | Path, position: int) -> dict[str, Any]:
     """
     archive = Path(path)
     if not archive.is_file():
-        raise InputError(f"archive '{archive}' is no longer there", "originals are read from the archives, which Audit Lab does not copy")
+        hint = "originals are read from the archives, which Audit Lab does not copy"
+        if not archive.is_absolute():
+            hint += "; a relative path counts from the folder in which it was ingested: go there"
+        raise InputError(f"archive '{archive}' is not there", hint)
     for lines in read_lines(archive, 8 << 20, ByteCount()):
         if int(lines.position[-1]) < position:
             continue
