@@ -110,7 +110,7 @@ def _untested(data: ReportInput, t: Words) -> str | None:
 
 
 def _calibration(data: ReportInput, t: Words) -> dict[str, Any]:
-    """Return taught (how the calibrator was learnt, or None), scorer, rows (name, brier, error), reason (why there are none)."""
+    """Return taught (how the calibrator was learnt, or None), scorer, rows (name, n, brier, error), reason (why there are none)."""
     found = (data.evaluation or {}).get("calibration") or {}
     kept = data.calibrator
     if kept is None:
@@ -120,7 +120,7 @@ def _calibration(data: ReportInput, t: Words) -> dict[str, Any]:
     taught = t("{method}, learnt from {n} sessions, {malicious} of them malicious, until {time}", method=made["method"].replace("_", "–"),
                n=numbers.count(made["n"]), malicious=numbers.count(made["positives"]), time=f"{kept['until'][:19].replace('T', ' ')} UTC")
     rows = [
-        {"name": name, "brier": _plain(figures["brier"]), "error": _plain(figures["calibration_error"])}
+        {"name": name, "n": figures["brier"]["n"], "brier": _plain(figures["brier"]), "error": _plain(figures["calibration_error"])}
         for name, figures in ((t("raw score"), found.get("raw")), (t("calibrated"), found.get("calibrated"))) if figures
     ]
     reason = None if rows else found.get("reason") or t("no later session with a label tests it")

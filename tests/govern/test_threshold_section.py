@@ -109,7 +109,13 @@ def test_a_calibrator_is_shown_with_its_errors_and_a_picture() -> None:
     raw, better = (float(row["error"].split(" ")[0]) for row in section["rows"])
     assert better < raw
     text = part(render_report(data))
-    assert text.count("Brier score") == 2 and text.count("<svg") == 1
+    assert text.count("400 later sessions: Brier score") == 2 and text.count("<svg") == 1 and "No reliability is drawn" not in text
+
+
+def test_a_calibrator_tested_on_a_handful_of_sessions_is_not_drawn_and_says_so() -> None:
+    text = part(render_report(world(calibrator=LEARNT.as_dict(), calibration=calibration(13))))
+    assert text.count("13 later sessions: Brier score") == 2 and "<svg" not in text
+    assert "No reliability is drawn: no bin holds five sessions." in text
 
 
 def test_without_a_calibrator_or_later_sessions_the_reason_stands_there() -> None:
