@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from audit_lab.archive import read_original
 from audit_lab.errors import InputError
 from audit_lab.judge import (
+    BASELINE,
     CHALLENGER,
     Judge,
     compare_summary,
@@ -178,13 +179,17 @@ def probe_judge(store: Store, profile: Profile, *, accept: bool = False) -> pl.D
 
 
 def export_questions(store: Store, profile: Profile, path: Path, *, batch_model: str = "", for_cloud: bool = False) -> int:
-    """Write the questions about the lab's candidates to a file and return how many; `for_cloud` leaves out what must stay in the house."""
+    """Write the questions about the lab's candidates to a file and return how many; `for_cloud` leaves out what must stay in the house.
+
+    No judge of the profile is asked: the evidence is made here.
+    """
     candidates, settings = store.read("candidates"), profile.judge
     if for_cloud:
         routes = route_cases(candidates, store.read("session_events"), store.scan("events"), settings)
         candidates = candidates.join(routes.filter(pl.col("role") == "cloud"), on="case_id", how="semi", maintain_order="left")
     return export_prompts(
-        candidates, store.read("evidence"), path, examples=case_examples(store, profile), batch_model=batch_model,
+        candidates, judge_candidates(Run(store, profile), BASELINE).evidence, path, examples=case_examples(store, profile),
+        batch_model=batch_model,
         max_output_tokens=settings.max_output_tokens, lang=settings.lang, template=settings.prompt)
 
 

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import typer
+from rich.markup import escape
 
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import emit, run_with_bars
@@ -46,7 +48,7 @@ def judge(
             raise typer.Exit(1)
         return
     if export_prompts is not None:
-        run_with_bars(work)
+        run_with_bars(work, until="candidates")  # further on the profile's judge would be asked
         n = work.export_prompts(export_prompts, batch_model=batch_model, for_cloud=for_cloud)
         out.print(f"{n} questions in {export_prompts}", soft_wrap=True)
         return
@@ -68,11 +70,13 @@ def compare(
     if as_json:
         sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
         return
-    print_frame(cases.head(20))
-    paired = numbers.pop("paired")
-    for key, value in numbers.items():
-        if value is not None:
-            out.print(f"{key}: {value}", soft_wrap=True)
+    differing = cases.filter(pl.col("difference").is_null() | (pl.col("difference") != 0))
+    if differing.height:
+        print_frame(differing.head(20))
+    paired, bills = numbers.pop("paired"), {letter: numbers.pop(letter) for letter in ("a", "b")}
+    for letter, bill in bills.items():
+        print_pairs(f"judge {letter}", bill)
+    print_pairs("side by side", {**numbers, "differ in score": differing.height})
     if paired and paired["n_only_one"]:
         out.print(f"only one of them gave a verdict that may be used on {paired['n_only_one']} labelled cases: these are left out")
     for name in ("recall", "fpr", "average_precision") if paired else ():
@@ -80,6 +84,13 @@ def compare(
         chance = f", p {paired[f'{name}_p']:.3f}" if paired.get(f"{name}_p") is not None else ""
         said = f"unknown ({rate['reason']})" if rate["value"] is None else f"{rate['value']:+.3f}{_interval(rate)}{chance}"
         out.print(f"{name}, second less first, on {paired['n']} labelled cases: {said}", soft_wrap=True)
+
+
+def print_pairs(title: str, facts: dict[str, Any]) -> None:
+    """Print facts that are known as one line."""
+    known = [f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+             for name, value in facts.items() if value is not None]
+    out.print(escape(f"{title}: {', '.join(known)}"), soft_wrap=True)
 
 
 def _interval(rate: dict[str, Any]) -> str:

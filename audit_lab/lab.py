@@ -113,13 +113,14 @@ class Lab(FigureVerbs):
         """Write the question about every candidate to a file, one JSON line each, to be answered elsewhere; return how many.
 
         With `batch_model` the lines have the form that batch services take; `for_cloud` leaves out the cases that must stay in the house.
+        Nobody is asked: candidates are enough.
         """
-        self._need("verdicts")
+        self._need("candidates")
         return export_questions(self.store, self.profile, Path(path), batch_model=batch_model, for_cloud=for_cloud)
 
     def import_answers(self, path: str | Path) -> int:
         """Keep answers that were given elsewhere (JSON lines) for the judge 'replay'; return how many were new."""
-        self._need("verdicts")
+        self._need("candidates")
         return import_answers(Path(path), answers_folder(self.store))
 
     def compare(self, first: str = "champion", second: str = "challenger") -> tuple[dict[str, Any], pl.DataFrame]:

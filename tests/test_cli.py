@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -222,3 +223,18 @@ def test_the_help_page_shows_every_word_in_the_order_of_the_flow() -> None:
     page = run("--help").stdout
     places = [page.index(f"\u2502 {word} ") for word in words]
     assert places == sorted(places) and all(panel in page for panel in PANELS)
+
+
+def test_exporting_questions_asks_nobody(lab: Path, tmp_path: Path) -> None:
+    work = tmp_path / "lab"
+    shutil.copytree(lab, work)
+    profile = tmp_path / "dead.toml"
+    profile.write_text('base = "sample"\n[judge]\njudge = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n')
+    done = run("judge", "--lab", work, "--profile", profile, "--export-prompts", tmp_path / "questions.jsonl")
+    assert done.returncode == 0, done.stderr
+    questions = [json.loads(line) for line in (tmp_path / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(questions) > 30 and set(questions[0]) == {"prompt_sha256", "messages", "schema"}
+    # A question is the same whether the stored evidence is shown or made anew for the file.
+    case = json.loads(run("sql", "SELECT case_id FROM candidates ORDER BY rank LIMIT 1", "--lab", lab, "--format", "json").stdout)[0]["case_id"]
+    asked = run("show", case, "--prompt", "--lab", lab).stdout
+    assert any(question["messages"][-1]["content"][:400] in asked for question in questions)
