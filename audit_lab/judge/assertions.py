@@ -8,18 +8,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, number_value
+from audit_lab.judge import outcomes
+from audit_lab.judge.case_numbers import BOUNDED, NUMBER, VAGUE, CaseNumbers, fits_bound, is_lower_bound, number_value
 from audit_lab.judge.topics import Mention, find_mentions
 
 _SENTENCES = re.compile(r"[.;!?](?=\s|$)|\n|(?<=다)\.")
-_NEGATED = re.compile(r"\b(no|not|never|without|nothing|none|nobody|neither|nor|didn't|wasn't|weren't|hasn't)\b", re.IGNORECASE)
-_NEGATED_KO = re.compile(r"지 않|지않|없었|없음|없습|못했|하지 못")
-_REFUSED = re.compile(
-    r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|in vain|without success|unsuccess\w*|fail(?:ed|s|ure)?)\b"
-    r"|거부|거절|차단|실패|금지", re.IGNORECASE)
-_TRIED = re.compile(
-    r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|asked? (?:whether|if|for|what)|check\w*|probe[ds]?|plan\w*|"
-    r"aim\w*|intend\w*|right to|able to|looking for)\b|시도|려고|요청", re.IGNORECASE)
 _KOREAN = re.compile("[\uac00-\ud7a3]")
 _TIMES = re.compile(rf"^(?:\W+[a-z]+){{0,3}}?\W+(?:(once|twice)\b|{NUMBER}\s+times\b)", re.IGNORECASE)
 _KIND_WORDS: tuple[tuple[str, frozenset[str]], ...] = (
@@ -31,22 +24,13 @@ _KIND_WORDS: tuple[tuple[str, frozenset[str]], ...] = (
     (r"anonymous (?:clients?|callers?|users?|actors?|requests?)|unauthenticated (?:clients?|callers?|users?)|익명 ?\S{0,4}",
      frozenset({"anonymous", "unauthenticated"})),
 )
-_ARTICLE = r"(?:(?:an?|the|this|one|some)\s+)?(?:(?:new|single|internal|external|privileged|ci|suspicious|malicious|compromised)\s+)?"
+_ARTICLE = r"(?:(?:an?|the|this|one|some)\s+)?(?:(?:workload|pod|application|team|cluster)'s\s+)?(?:(?:new|single|internal|external|privileged|ci|suspicious|malicious|compromised)\s+)?"
 # What follows a noun that does not act itself: 'a service account was created', 'the node's token'.
 _PASSIVE = (
     r"(?!\s*(?:'s|'|,|(?:was|were|is|are|has been|had been|tokens?|creation|credentials?|accounts?|and|or|in|of|with)\b))")
 
 
 _CONNECTED = re.compile(r",|;|:|\b(?:and|but|while|although|before|after|then)\b|며\s|고\s", re.IGNORECASE)
-# Refusals of something else, or of nothing: 'none was refused', 'after three denied requests'.
-_OTHER_REFUSALS = re.compile(
-    r"\b(?:none|nothing|no \w+|never|not)\b[^,;]*?\b(?:denied|refused|rejected|forbidden)\b"
-    r"|\b(?:denied|refused|rejected) (?:requests?|calls?|attempts?)\b"
-    r"|\b(?:requests?|calls?|of them) (?:were|was) (?:denied|refused|rejected)\b", re.IGNORECASE)
-# A deed is told in the past: a bare infinitive ('attempts to list secrets and patch deployments') tells none.
-_PAST = re.compile(
-    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|\w+(?:ion|ing)\b"
-    r"|[\uac00-\ud7a3]", re.IGNORECASE)
 
 
 class Scope(NamedTuple):
@@ -68,9 +52,12 @@ def check_assertions(summary: str, numbers: CaseNumbers) -> list[str]:
     for sentence in _SENTENCES.split(summary):
         scopes = _scopes(sentence)
         for scope in scopes:
-            found += _deed(scope, numbers)
+            before = sentence[: scope.mention.start]
+            if not outcomes.is_negated_list(before) and not outcomes.is_open_list(before, scope.mention.words):
+                found += _deed(scope, numbers)
         found += _order(sentence, scopes, numbers)
         found += _actor(sentence, numbers)
+        found += _whole(sentence, numbers)
     return list(dict.fromkeys(found))
 
 
@@ -92,36 +79,50 @@ def _scopes(sentence: str) -> list[Scope]:
 
 def _deed(scope: Scope, numbers: CaseNumbers) -> Iterable[str]:
     """Compare one mention with what happened: whether, with what outcome, how often."""
-    names, what = scope.mention.topic.predicates, _short(scope.mention)
+    names, what = _names(scope.mention, numbers), _short(scope.mention)
     tried, denied, done = (
         max(counted.get(name, 0) for name in names) for counted in (numbers.counts, numbers.denied, numbers.succeeded))
-    near, follows = " ".join(scope.before.split()[-6:]), " ".join(scope.after.split()[:2])
-    negated = any(_NEGATED.search(part) for part in (near, scope.mention.words)) or bool(
-        re.search(r"\b(nobody|no one|nothing)\b", follows, re.IGNORECASE) or _NEGATED_KO.search(scope.mention.words + scope.after[:14]))
     # In Korean the verb comes last: what stands before belongs to another one.
-    whole = scope.mention.words + scope.after if _KOREAN.search(scope.mention.words) else scope.words
-    refused, hedged = _REFUSED.search(_OTHER_REFUSALS.sub(" ", whole)), _TRIED.search(whole) or not _PAST.search(scope.mention.words)
-    if negated and refused:
+    before = "" if _KOREAN.search(scope.mention.words) else scope.before
+    said = outcomes.read_outcome(before, scope.mention.words, scope.after)
+    if said == "unclear":
         return
-    if negated:
+    if said == "not done":
         # 'No secrets were read' is true of somebody whose every try was refused.
-        if done and not hedged:
+        # Secrets that were listed were not read, to most people.
+        if done and (len(names) == 1 or names[0] != "secret_get" or numbers.succeeded.get("secret_get")):
             yield f"denies '{what}', which happened"
         return
     if not tried:
-        yield f"speaks of '{what}', which did not happen"
-    elif refused and not denied:
-        yield f"says that '{what}' was refused, the tables say allowed"
-    elif not refused and not hedged and not done:
+        if said != "not possible":
+            yield f"speaks of '{what}', which did not happen"
+    elif said in ("refused", "all refused", "not possible") and not denied:
+        if said != "not possible" or done:
+            yield f"says that '{what}' was refused, the tables say allowed"
+    elif said in ("done", "all done") and not done:
         yield f"says '{what}' as done, the tables say that all {tried} tries were refused"
-    yield from _how_often(scope, numbers, tried)
+    elif said in ("all refused", "all done"):
+        other = numbers.succeeded if said == "all refused" else numbers.denied
+        if all(other.get(name) for name in names if numbers.counts.get(name)):
+            so, others = ("refused", "allowed") if said == "all refused" else ("allowed", "refused")
+            yield f"says that every '{what}' was {so}, the tables say {max(other.get(name, 0) for name in names)} {others}"
+    yield from _how_often(scope, numbers, names)
 
 
-def _how_often(scope: Scope, numbers: CaseNumbers, tried: int) -> Iterable[str]:
+def _names(mention: Mention, numbers: CaseNumbers) -> tuple[str, ...]:
+    """Return the predicates a mention means, given what happened."""
+    topic = mention.topic
+    return topic.predicates if not topic.otherwise or any(numbers.counts.get(name) for name in topic.predicates) else topic.otherwise
+
+
+def _how_often(scope: Scope, numbers: CaseNumbers, names: tuple[str, ...]) -> Iterable[str]:
+    tried = max(numbers.counts.get(name, 0) for name in names)
     if not tried:
         return
+    # Reads by name and lists may be added up in prose.
+    most = sum(numbers.counts.get(name, 0) for name in names)
     counts = (numbers.counts, numbers.denied, numbers.succeeded)
-    own = {counted.get(name, 0) for name in scope.mention.topic.predicates for counted in counts}
+    own = {counted.get(name, 0) for name in names for counted in counts}
     times = _TIMES.match(scope.after)
     if times:
         said = number_value(times.group(1) or times.group(2))
@@ -131,13 +132,18 @@ def _how_often(scope: Scope, numbers: CaseNumbers, tried: int) -> Iterable[str]:
     before = re.search(rf"{NUMBER}\s+(?:[a-z-]+\s+)?$", scope.before, re.IGNORECASE)
     inside = re.search(rf"{NUMBER}(?=\s+[a-z])", scope.mention.words, re.IGNORECASE)
     for match, text in ((before, scope.before), (inside, scope.mention.words)):
-        if match and not BOUNDED.search(text[: match.start()]):
-            said = number_value(match.group(1))
-            if said > tried:
+        if match:
+            said, lead = number_value(match.group(1)), text[: match.start()]
+            if (is_lower_bound(lead) and not fits_bound(said, most, lead)) or (not BOUNDED.search(lead) and said > most):
                 yield f"says {said} of '{_short(scope.mention)}', the tables say {tried}"
+    for text in (scope.before, scope.mention.words):
+        vague = re.search(rf"\b({'|'.join(VAGUE)})\s+(?:[a-z-]+\s+)?{'$' if text is scope.before else ''}", text, re.IGNORECASE)
+        if vague and VAGUE[vague.group(1).lower()] > most:
+            yield f"says '{vague.group(1).lower()}' of '{_short(scope.mention)}', the tables say {tried}"
 
 
 _BEFORE, _AFTER = re.compile(r"\bbefore\b", re.IGNORECASE), re.compile(r"\bafter\b", re.IGNORECASE)
+_BEFORE_ANY = re.compile(r"\bbefore (?:any|the first)\b", re.IGNORECASE)
 _THEN = re.compile(r"\b(?:then|afterwards|later|subsequently|followed by|finally)\b|이후|다음|후에?\s", re.IGNORECASE)
 _AFTER_LEADS = re.compile(r"^\W*(?:only )?(?:after|having|once)\b", re.IGNORECASE)
 
@@ -153,7 +159,8 @@ def _order(sentence: str, scopes: list[Scope], numbers: CaseNumbers) -> Iterable
         else:
             continue
         began, ended = _span(early, numbers), _span(late, numbers)
-        if began and ended and began[0] >= ended[1]:
+        # 'Before any other' is before the first.
+        if began and ended and began[0] >= (ended[0] if _BEFORE_ANY.search(between) else ended[1]) and began != ended:
             yield f"puts '{_short(early.mention)}' before '{_short(late.mention)}', the tables say the reverse"
 
 
@@ -162,7 +169,7 @@ def _short(mention: Mention) -> str:
 
 
 def _span(scope: Scope, numbers: CaseNumbers) -> tuple[datetime, datetime] | None:
-    known = [numbers.spans[name] for name in scope.mention.topic.predicates if name in numbers.spans]
+    known = [numbers.spans[name] for name in _names(scope.mention, numbers) if name in numbers.spans]
     return (min(first for first, _ in known), max(last for _, last in known)) if known else None
 
 
@@ -174,9 +181,27 @@ def _actor(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
         subject = re.match(rf"\s*{_ARTICLE}({words})\b{_PASSIVE}\s+[a-z]+", sentence, re.IGNORECASE)
         source = re.search(
             rf"\b(?:came|come|comes|made|sent|done|carried out|issued) (?:from|by) {_ARTICLE}({words})\b", sentence, re.IGNORECASE)
-        korean = re.match(rf"\s*({words})(?:이|가|은|는)\s", sentence)
+        korean = re.match(rf"\s*({words})(?:\s*(?:사용자|계정))?(?:이|가|은|는)\s", sentence)
         match = subject or source or korean
         if match and not kinds & numbers.kinds:
             true = ", ".join(sorted(kind.replace("_", " ") for kind in numbers.kinds))
             yield f"names '{match.group(1).lower()}' as the actor, the tables say {true}"
             return
+
+
+_GAVE_UP = re.compile(
+    r"\b(?:gave up|stopped|ceased|quit)\b(?: \w+){0,2} after (?:the|its|his|her|their) (?:very )?(?:first|only) (?:refusal|denial|rejection)",
+    re.IGNORECASE)
+_OWN_NAME = re.compile(
+    r"(?<!not )\b(?:only|solely|exclusively|always) under (?:its|his|her|their) own (?:names?|identit(?:y|ies)|accounts?)\b"
+    r"|\bunder (?:its|his|her|their) own (?:names?|identit(?:y|ies)|accounts?) (?:only|alone|exclusively|throughout|all the time)\b",
+    re.IGNORECASE)
+
+
+def _whole(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
+    """Compare what a sentence says of the whole case in set phrases: that it ended with a refusal, that nobody was impersonated."""
+    denied, impersonated = numbers.named.get("denied", 0), numbers.succeeded.get("impersonate", 0)
+    if _GAVE_UP.search(sentence) and denied > 1:
+        yield f"says that it ended with the first refusal, the tables say {denied} refused"
+    if _OWN_NAME.search(sentence) and impersonated:
+        yield f"says that no identity but its own was used, the tables say {impersonated} requests as another"

@@ -16,9 +16,15 @@ _WORDS = {
 NUMBER = rf"(?<![A-Za-z0-9_.:-])(\d[\d,]*|{'|'.join(_WORDS)})(?![A-Za-z0-9_%:]|[.]\d)"
 
 # A number after these words bounds a count and need not be one.
+_ABOVE, _FROM = r"over|above|more than|greater than", r"at least|no (?:fewer|less) than|not (?:fewer|less) than"
+_BELOW, _UP_TO = r"under|below|less than|fewer than", r"at most|up to|no more than|not more than"
+_NEAR = r"around|about|almost|nearly|roughly|approximately|some|close to|just (?:over|above|under|below)"
+_RANGE = r"within|between|between \S+ and"
 BOUNDED = re.compile(
-    r"\b(under|below|less than|at most|up to|over|above|more than|at least|around|about|almost|nearly|roughly|within|between"
-    r"|between \S+ and)\s+$", re.IGNORECASE)
+    rf"\b(?:(?P<near>{_NEAR})|(?P<above>{_ABOVE})|(?P<least>{_FROM})|(?P<below>{_BELOW})|(?P<most>{_UP_TO})|(?P<range>{_RANGE}))\s+$",
+    re.IGNORECASE)
+# 'Dozens of webhooks': at least that many.
+VAGUE = {"several": 2, "dozens of": 24, "scores of": 40, "hundreds of": 100, "thousands of": 1000}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,30 @@ class CaseNumbers:
     denied: Mapping[str, int] = field(default_factory=dict)
     spans: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
     kinds: frozenset[str] = field(default_factory=frozenset)
+
+
+def fits_bound(said: float, true: float, before: str, slack: float = 0.25) -> bool:
+    """Tell whether a number fits what prose says of it; `before` is the text up to it, whose last words may bound it.
+
+    >>> fits_bound(10, 11, "more than "), fits_bound(10, 1, "more than "), fits_bound(10, 11, ""), fits_bound(10, 11, "about ")
+    (True, False, False, True)
+    """
+    match = BOUNDED.search(before)
+    bound = match.lastgroup if match else None
+    return {
+        None: true == said, "above": true > said, "least": true >= said, "below": true < said, "most": true <= said,
+        "near": abs(true - said) <= max(2, slack * said), "range": True,
+    }[bound]
+
+
+def is_lower_bound(before: str) -> bool:
+    """Tell whether the last words of a text make the number after them the least there can be ('more than').
+
+    >>> is_lower_bound("It read more than "), is_lower_bound("It read fewer than ")
+    (True, False)
+    """
+    match = BOUNDED.search(before)
+    return match is not None and match.lastgroup in ("above", "least")
 
 
 def number_value(word: str) -> int:

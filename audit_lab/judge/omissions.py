@@ -20,13 +20,18 @@ _WROTE = re.compile(r"made (\d+) of (\d+) earlier writes in its namespaces")
 _OWN = re.compile(r"nearest earlier session of the same actor shares (\d+)% of the actions")
 _LABELLED = re.compile(r"shares (\d+)% of the actions, labelled (benign(?:-but-suspicious)?)")
 _SOURCE = re.compile(r"from the same source before: \d+ sessions? of \d+ other identit(?:y|ies), (\d+) with the same client")
+_CHANGE = r"chang\w*|alter\w*|modif\w*|writ\w*|wrote|edit\w*|touch\w*|updat\w*"
 _SAID = {
     "routine": re.compile(
         r"routine|usual|before|same (actions?|work)|familiar|regular|habit|earlier|이전|평소|일상|루틴", re.IGNORECASE),
     "label": re.compile(r"benign|labelled|resembl|similar|legitimate|유사|비슷|정당", re.IGNORECASE),
     "reads": re.compile(
-        r"read[- ]only|only (reads?|read)|no (writes?|changes)|nothing (was )?(changed|written)|변경\S* 없|읽기", re.IGNORECASE),
-    "allowed": re.compile(r"den(ied|ials?)|refus|forbidden|reject|allowed|succe|거부|허용|성공", re.IGNORECASE),
+        r"read[- ]only|only (reads?|read|look\w*)|(purely|merely|just|nothing but) (read|look)\w*"
+        rf"|(no|without( any)?( single)?) ({_CHANGE})|(nothing|nobody|no one|never|not|n't|neither|nor|without)( \w+){{0,3}} ({_CHANGE})"
+        rf"|({_CHANGE}) (nothing|none)|untouched|as it was|(변경|수정|쓰기|바꾼|작성|삭제)[^.]{{0,8}}(없|않)|읽기|(조회|열람)만", re.IGNORECASE),
+    "allowed": re.compile(
+        r"den(ied|ials?)|refus|forbidden|reject|allowed|succe|permitted|granted|authori[sz]ed|accepted|turned (down|away)|objection"
+        r"|resistance|거부|거절|차단|허용|성공", re.IGNORECASE),
     "window": re.compile(r"window|maintenance|scheduled|변경 ?시간|작업 ?시간|점검|윈도", re.IGNORECASE),
     "known": re.compile(
         r"\b(work|know|knew|us|writ|wrote|famil)\w*\b[^.;]{0,40}\bnamespaces?\b|\bnamespaces?\b[^.;]{0,40}\b(before|known?|usual|work\w*|own)\b"

@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable
 
 from audit_lab.judge.assertions import check_assertions
-from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, number_value
-from audit_lab.judge.shares import check_shares
+from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, fits_bound, is_lower_bound, number_value
+from audit_lab.judge.durations import check_durations, is_known_length
+from audit_lab.judge.outcomes import NO_NEGATION
+from audit_lab.judge.shares import LIMITED, RATIOS, check_shares
 
 # Words of prose -> predicates: at least one of them must have happened when prose says so.
 _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -48,7 +50,11 @@ _NOUNS: tuple[tuple[str, str], ...] = (
     (r"(api )?(requests?|events?|calls?|actions? in total)", "events"), (r"writes?|changes?|modifications?", "writes"),
     (r"sessions?", "sessions"),
 )
-_NEGATED = re.compile(r"\b(no|not|never|without|neither|nor|nothing|none|didn't|absence of)\W+(\w+\W+){0,3}$", re.IGNORECASE)
+_NO = r"\b(no|not|never|without|neither|nor|nothing|none|nobody|no one|didn't|absence of)"
+_NEGATED = re.compile(rf"{_NO}[^\w,;:.]+(\w+[^\w,;:.]+){{0,3}}$", re.IGNORECASE)
+# A list ('no secrets, bindings or webhooks') and a new clause ('nothing was denied, secrets were read') look the same from here.
+_PERHAPS_NEGATED = re.compile(rf"{_NO}\W+(\w+\W+){{0,5}}$", re.IGNORECASE)
+_NEGATED_AFTER = re.compile(r"^\w*(\s+\w+){0,3}\s+(not|never|nobody|untouched|\w+n't)\b", re.IGNORECASE)
 _BENIGN = re.compile(
     r"\b(benign|harmless|routine|legitimate|(?<!otherwise )ordinary|normal (work|operation|activity|behaviou?r)"
     r"|nothing suspicious|no suspicious)",
@@ -65,7 +71,7 @@ def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list
     """
     said = [
         *_numbers(summary, numbers), *_mentions(summary, numbers), *check_shares(summary, numbers), *_plain(summary, numbers, score),
-        *check_assertions(summary, numbers),
+        *check_assertions(summary, numbers), *check_durations(summary, numbers),
     ]
     return list(dict.fromkeys(said))
 
@@ -73,11 +79,22 @@ def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list
 # Times of day, offsets, codes of responses: numbers that count nothing.
 _NO_COUNTS = re.compile(
     r"\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
-    r"|\b\d{3}(?=\s+(?:responses?|errors?|status|codes?)\b)")
+    r"|\b\d{3}(?=\s+(?:responses?|errors?|status|codes?|forbidden|unauthori[sz]ed)\b)|\b[45]\d\ds\b"
+    r"|(?<=\ba )[45]\d\d\b|\b(?<=with )[45]\d\d\b(?!\s+\w+s\b)|\b(?<=as )[45]\d\d\b|\b(?<=by )[45]\d\d\b(?!\s+\w+s\b)")
+
+
+# Requests of a part: 'six requests came before the first refusal'.
+_BESIDE = re.compile(r"\s+(?:(?:came|went|were made) )?(?:before|after|earlier|later|followed|preceded)\b")
+# The whole sentence: 'a single node answered late' is said of one of many.
+_SINGLE = re.compile(
+    r"(?:^|(?<=[.;!?] ))\W*(?:only |just )?(?:a single|one single|only one|just one|one) (?:different )?(node|namespace|secret)"
+    r" was (?:reached|touched|accessed|involved|affected|used|visited|read)\W*(?=[.;!?]|$)", re.IGNORECASE)
 
 
 def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
-    text = _NO_COUNTS.sub(lambda match: " " * len(match.group(0)), summary.lower())
+    text = summary.lower()
+    for pattern in (_NO_COUNTS, RATIOS):
+        text = pattern.sub(lambda match: " " * len(match.group(0)), text)
     taken: set[int] = set()
     for pattern, noun in _NOUNS:
         for match in re.finditer(rf"{NUMBER}\s+(?:\w+\s+){{0,1}}?(?:{pattern})\b", text):
@@ -87,12 +104,22 @@ def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
             said, true = number_value(match.group(1)), numbers.named.get(noun)
             # Numbers of a part (two of the denied requests) are true as long as they occur among the facts. An exec counts as a
             # write in the tables and not in most people's words.
-            enough = said < (true or 0) and (said in numbers.shown or noun == "writes")
-            if true is not None and said != true and not enough and not BOUNDED.search(text[: match.start()]):
+            # 'One request' is any request.
+            enough = said < (true or 0) and (said in numbers.shown or noun == "writes" or (said == 1 and noun == "events"))
+            before = text[: match.start()]
+            if true is None or said == true or enough or (noun == "events" and _BESIDE.match(text[match.end():])):
+                continue
+            if not BOUNDED.search(before) or (is_lower_bound(before) and not fits_bound(said, true, before)):
                 yield f"says {said} {noun}, the tables say {true}"
+    for match in _SINGLE.finditer(summary):
+        noun = f"{match.group(1).lower()}s"
+        if numbers.named.get(noun, 0) > 1:
+            yield f"says a single one of the {noun}, the tables say {numbers.named[noun]}"
     for match in re.finditer(NUMBER, text):
         said = number_value(match.group(1))
-        known = match.start(1) in taken or said in numbers.shown or said in numbers.named.values()
+        length = re.match(r"[ -]?(seconds?|minutes?|hours?)\b", text[match.end():])
+        known = match.start(1) in taken or said in numbers.shown or said in numbers.named.values() or (
+            length is not None and is_known_length(said, length.group(1), numbers))
         if match.group(1)[0].isdigit() and not known and not BOUNDED.search(text[: match.start()]):
             yield f"says {said}, a number that the facts do not hold"
 
@@ -102,7 +129,13 @@ def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
         tried = any(numbers.counts.get(name) for name in names)
         done = any(numbers.succeeded.get(name) for name in names)
         for match in re.finditer(rf"\b(?:{pattern})", summary, re.IGNORECASE):
-            negated = bool(_NEGATED.search(summary[: match.start()]))
+            before, after = NO_NEGATION.sub(" ", summary[: match.start()]), summary[match.end():]
+            negated = bool(_NEGATED.search(before))
+            if not negated and (_PERHAPS_NEGATED.search(before) or _NEGATED_AFTER.search(after)):
+                continue
+            if negated and match.group(0).lower().startswith("secret"):
+                verb = _SECRETS_AFTER.match(after)
+                done = bool(verb) and bool(numbers.succeeded.get("secret_get") if verb and verb.group(1) == "read" else done)
             # 'No secrets were read' is true of somebody whose every try was denied.
             if (negated and done) or (not negated and not tried):
                 word = match.group(0).lower()[:40]
@@ -110,12 +143,15 @@ def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
                 break
 
 
+# What is denied of secrets: to most people those that were listed were not read.
+_SECRETS_AFTER = re.compile(
+    r"(?:\s+\w+){0,2}?\s+(read|listed|accessed|touched|fetched|obtained|involved|retrieved|requested|seen|at all)\b|\s*(?:[.;]|$)", re.IGNORECASE)
 _NO_WRITES = re.compile(
     r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b"
     r"|nothing( at all)? (was|has been) (changed|modified|written)", re.IGNORECASE)
 _NO_DENIALS = re.compile(
-    r"(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused)|\bno denials\b"
-    r"|all (requests )?(were )?allowed",
+    rf"(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused){LIMITED}|\bno denials\b"
+    r"|all (requests )?(were )?allowed" + LIMITED,
     re.IGNORECASE)
 _DENIALS = re.compile(r"\b(were|was|all|access) denied|\bdenials\b", re.IGNORECASE)
 

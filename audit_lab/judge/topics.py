@@ -20,6 +20,8 @@ class Topic(NamedTuple):
     korean: str = ""
     # The noun may also be who acts: only 'service accounts were created' says that some were.
     acts: bool = False
+    # What the words may mean as well, where none of the predicates happened: the secrets of all namespaces, listed one after the other.
+    otherwise: tuple[str, ...] = ()
 
 
 _LIST, _READ = r"list|enumerat|dump", r"read|fetch|retriev|obtain|download|took|steal|stole|access"
@@ -33,10 +35,12 @@ _KO_LIST, _KO_READ, _KO_MAKE = "목록", "조회|열람|읽", "생성|만들|추
 _KO_WRITE, _KO_DELETE = f"{_KO_MAKE}|변경|수정|작성|패치", "삭제|제거|지우|지웠"
 
 TOPICS: tuple[Topic, ...] = (
+    Topic(("secret_list_everywhere",), _LIST, r"secrets? (?:of|in|from|across) (?:all|every) (?:the )?namespaces?", otherwise=("secret_list",)),
     Topic(("secret_list",), _LIST, r"secrets?", rf"시크릿[^.]{{0,12}}?{_KO_LIST}"),
     Topic(("secret_delete",), _DELETE, r"secrets?", rf"시크릿\S{{0,2}}\s*(?:{_KO_DELETE})"),
     Topic(("secret_write",), _WRITE, r"secrets?", rf"시크릿\S{{0,2}}\s*(?:{_KO_WRITE})"),
     Topic(("secret_get", "secret_list"), _READ, r"secrets?", rf"시크릿[^.]{{0,10}}?(?:{_KO_READ})"),
+    Topic(("nodes_proxy",), r"node[- ]proxy (?:requests?|calls?)", ""),
     Topic(("kubelet_exec", "nodes_proxy"), _RUN, r"nodes?", r"노드[^.]{0,6}?(?:명령|실행)", acts=True),
     Topic(("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec"), _RUN, r"commands?|containers?|pods?|shells?",
           r"명령\S{0,2}\s*실행|컨테이너[^.]{0,6}?실행|파드 (?:안|내)[^.]{0,6}?실행"),
@@ -56,7 +60,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(("webhook_delete",), _DELETE, r"webhooks?", rf"웹훅\S{{0,2}}\s*(?:{_KO_DELETE})"),
     Topic(("webhook_write",), _WRITE, r"webhooks?", rf"웹훅\S{{0,2}}\s*(?:{_KO_WRITE})"),
     Topic(("token_request", "token_request_by_person", "secret_service_account_token"), r"mint|issu|request|generat|creat", r"tokens?",
-          r"토큰[^.]{0,4}?(?:발급|생성)"),
+          r"토큰[^.]{0,10}?(?:발급|생성)"),
     Topic(("command_token_read",), _READ, r"tokens?", rf"토큰\S{{0,2}}\s*(?:{_KO_READ}|탈취)"),
     Topic(("service_account_create",), _MAKE, r"service accounts?", rf"서비스 ?어카운트[를을]\s*(?:{_KO_MAKE})", acts=True),
     Topic(("csr_approve",), r"approv|sign", r"certificate(?: signing)? requests?|csrs?|certificates?", r"인증서[^.]{0,8}?승인"),
@@ -65,12 +69,13 @@ TOPICS: tuple[Topic, ...] = (
     Topic(("coredns_write",), _WRITE, r"(?:core)?dns", rf"DNS[^.]{{0,8}}?(?:{_KO_WRITE})"),
     Topic(("events_delete",), _DELETE, r"events(?: of| to|$)", rf"이벤트\S{{0,2}}\s*(?:{_KO_DELETE})"),
     Topic(("namespace_delete",), _DELETE, r"namespaces?", rf"네임스페이스\S{{0,2}}\s*(?:{_KO_DELETE})"),
-    Topic(("impersonate",), r"impersonat\w*|act(?:ed|ing)? as|pos(?:ed|ing) as", "", r"가장|사칭"),
+    Topic(("impersonate",), r"impersonat\w*|act(?:ed|ing)? as|pos(?:ed|ing) as"
+          r"|borrow(?:ed|ing|s)?(?: [\w'-]+){1,4} identit(?:y|ies)|identit(?:y|ies) (?:was|were|had been) borrowed", "", r"가장|사칭"),
 )
 
 
 # Words that part a verb from a noun: what stands behind them is not its object.
-_APART = "and|but|then|before|after|while|which|under|by|from|with|via|through|as|for|than|because"
+_APART = "and|or|nor|but|then|before|after|while|which|under|by|from|with|via|through|as|for|than|because"
 
 
 class Mention(NamedTuple):

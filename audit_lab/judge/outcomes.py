@@ -1,0 +1,145 @@
+"""What the words around a deed say of its outcome: done, refused, only tried, not done; and of every try or of some.
+
+Precision comes first: what could be read in two ways is 'unclear', and nothing is said of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Outcome = Literal["done", "all done", "refused", "all refused", "tried", "not done", "not possible", "unclear"]
+
+_I = re.IGNORECASE
+# Words that look like negations and are none ('not only', 'no fewer than'), and refusals that are themselves denied ('without a
+# single refusal') or of something else ('after three denied requests').
+NO_NEGATION = re.compile(
+    r"\b(?:not (?:only|just|merely|until|least|surprisingly)|nothing (?:but|other than)|no (?:sooner|doubt|longer|later|less|fewer|more)(?: than)?"
+    r"|none other than|why not"
+    r"|(?:did|does|could|was)(?:n't| not) (?:stop(?:ped)?(?: at| with| from)?|refrain from|hesitate to|prevent\w*(?: from)?|end (?:at|with)))\b", _I)
+_OUTCOME_WORD = (
+    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|turned (?:down|away)|fail(?:ed|ures?)|errors?|objections?"
+    r"|resistance|40[13]s?)")
+_OTHER_REFUSALS = re.compile(
+    rf"\b(?:none|nothing|no|never|not|nobody|without|neither)\b[^,;]{{0,40}}?\b{_OUTCOME_WORD}\b"
+    r"|\b(?:denied|refused|rejected) (?:requests?|calls?|attempts?)\b"
+    r"|\b(?:requests?|calls?|of them) (?:were|was) (?:denied|refused|rejected)\b", _I)
+_NEGATED = re.compile(r"\b(no|not|never|without|nothing|none|nobody|no one|neither|nor|\w+n't)\b", _I)
+_NEGATED_KO = re.compile(r"지 않|지않|없었|없음|없습|못했|하지 못")
+_REFUSED = re.compile(
+    r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|turned (?:down|away)|in vain|without success|unsuccess\w*"
+    r"|fail(?:ed|s|ure)?|off limits)\b|거부|거절|차단|실패|금지", _I)
+_TRIED = re.compile(
+    r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|can|asked? (?:whether|if|for|what)|check\w*|probe[ds]?|plan\w*|"
+    r"aim\w*|intend\w*|rights? to|able to|looking for)\b|시도|려고|요청", _I)
+# A deed is told in the past: a bare infinitive ('attempts to list secrets and patch deployments') tells none.
+_PAST = re.compile(
+    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|\w+(?:ion|ing)\b"
+    r"|[\uac00-\ud7a3]", _I)
+# 'The binding it wanted' was wanted, and something was done to it.
+_WISHED_FOR = re.compile(
+    r"\b(?:that |which )?(?:it|he|she|they|the \w+) (?:wanted|asked for|sought|tried|aimed for|planned|intended|needed)\b(?!\s+to\b)", _I)
+_CANNOT = re.compile(
+    r"\b(?:could(?: not|n't)|could neither|cannot|can't|(?:was|were|been) (?:unable|not able|not (?:allowed|permitted|authori[sz]ed)) to|unable to"
+    r"|failed to|did(?: not|n't) (?:manage|succeed)|never managed)\b", _I)
+# What ends the clause of a deed and says that it came to nothing: 'was not', 'did not work', 'was not permitted'.
+_CAME_TO_NOTHING = re.compile(
+    r"^\s*(?:\w+\s+){0,2}?(?:(?:was|were|is|are|did|could|has|had)(?: not|n't)|never)"
+    r"(?: (?:work|succeed|go through|get through|(?:been )?(?:permitted|allowed|possible|granted|accepted|authori[sz]ed|successful)))?"
+    r"\s*(?:[,.;]|$|and\b|but\b|while\b)", _I)
+_SUCCEEDED = re.compile(
+    r"\b(?:worked|succeeded|(?:went|got|came) through|(?:was|were) (?:allowed|permitted|granted|accepted|admitted|successful))\b|성공", _I)
+_MANAGED = re.compile(r"\b(?:managed to|succeeded in|successfully|(?:was|were) able to)\b", _I)
+_UNREAL = re.compile(r"\b(?:would|could|may|might|if|whether|unless|should|had it|perhaps|possibly|hardly|partly|unsuccess\w*)\b", _I)
+# 'Had the webhook been deleted', 'it may have listed secrets': nothing is said of what happened.
+_INVERTED = re.compile(r"^\W*(?:had|should|were)\s+(?:the|an?|it|this|that|they|any)\b", _I)
+_IMAGINED = re.compile(r"\b(?:would|might|may|can|if|unless|perhaps|possibly)\b", _I)
+# 'No pods, jobs or webhooks were deleted': what a negation covers reaches over commas as long as no verb comes.
+_NEGATED_LIST = re.compile(r"\b(?:no|neither|none|without|never|nor|nothing|not)\b(?P<between>[^.;:]*)$", _I)
+_VERB = re.compile(r"\b(?:was|were|is|are|has|had|did|but|while|then|it|they|he|she)\b", _I)
+_ACTED = re.compile(r"\w+ed\b|\b(?:read|ran|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|[\uac00-\ud7a3]", _I)
+_OPEN_LIST = re.compile(r"\b(?:can|could|would|might|may|to)\b(?P<between>[^.;:]*(?:,|\band\b|\bor\b)\s*)$", _I)
+_TOLD = re.compile(r"\W*(?:\w+(?:ed|ing)|ran|made|wrote|got|gave|bound|took|stole|held|had)\b|[^a-z]*[\uac00-\ud7a3]|.*\b(?:was|were|been)\b", _I)
+_EVERY = re.compile(r"\b(?:every|each|all|any|always|everywhere|throughout)\b|모두|전부|매번|항상", _I)
+# What narrows 'every': a place, a rest, an exception.
+_NARROWED = re.compile(
+    r"\b(?:ns-\d|kube-\w+|other|others|own|except|but|than|apart|save|further|later|remaining|rest|elsewhere|these|those|them|which|most|almost"
+    r"|nearly|some|after|before|since|then|until|system|one|two|three|four|five|six|\d+|with|outside|inside|wildcard|default)\b|\bof its\b|제외|외에|나머지", _I)
+_JOINED = re.compile(r",|;|:|\b(?:and|but|while|whereas|although|though|before|after|then)\b", _I)
+# A later clause still speaks of the deed where it begins like this: 'but was refused', ', five of these denied', ', in vain'.
+_GOES_ON = re.compile(
+    r"^\W*(?:and |but |which |then |that |only to )*(?:was|were|which|that|be|been|in vain|without|unsuccess\w*|successfully|refused|denied|rejected|blocked"
+    r"|failed|all of|all|each|every|both|none|of (?:these|them|which)|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)\b|it|this"
+    r"|these|they|failing|never|not|did|had|got|the (?:first|second|last|others?|rest))\b", _I)
+
+
+def is_negated_list(before: str) -> bool:
+    """Tell whether a sentence's words up to a deed end in a list under a negation.
+
+    >>> is_negated_list("No pods, jobs or "), is_negated_list("Nothing was denied, ")
+    (True, False)
+    """
+    found = _NEGATED_LIST.search(NO_NEGATION.sub(" ", before))
+    return bool(found and re.search(r",|\bor\b|\band\b", found["between"]) and not _VERB.search(found["between"]))
+
+
+def is_open_list(before: str, words: str) -> bool:
+    """Tell whether a deed is one of several that somebody could do or tried to do.
+
+    >>> is_open_list("It can delete webhooks and ", "run commands"), is_open_list("It tried to delete webhooks and ", "listed secrets")
+    (True, False)
+    """
+    found = _OPEN_LIST.search(before)
+    return bool(found and not _VERB.search(found["between"])) and not _TOLD.match(words)
+
+
+def read_outcome(before: str, words: str, after: str) -> Outcome:
+    """Return what is said of a deed; `words` name it, `before` and `after` are its share of the sentence.
+
+    >>> read_outcome("The user ", "listed secrets", " without a single refusal")
+    'done'
+    >>> read_outcome("Every attempt to ", "write a role", " failed"), read_outcome("It could not ", "list secrets", "")
+    ('all refused', 'not possible')
+    """
+    own = _own_clauses(after)
+    is_cut, after = len(own) < len(after), _WISHED_FOR.sub(" ", own)
+    if _INVERTED.search(before) or _IMAGINED.search(f"{before} {words}"):
+        return "unclear"
+    first = _JOINED.split(after)[0] if _JOINED.search(after) else after
+    near = NO_NEGATION.sub(" ", " ".join(before.split()[-6:]))
+    whole = f"{before}{words}{after}"
+    plain = " | ".join(_OTHER_REFUSALS.sub(" ", part) for part in (before, words, after))
+    refused = bool(_REFUSED.search(plain))
+    hedged = bool(_TRIED.search(whole)) or not _PAST.search(words)
+    if _CANNOT.search(before) or _CANNOT.search(words):
+        # 'Failed to' is a refusal as well; any other in the same words makes two of them.
+        return "not possible" if not _REFUSED.search(re.sub(r"failed to", " ", plain, flags=_I)) else "unclear"
+    negated = any(_NEGATED.search(_OTHER_REFUSALS.sub(" ", part)) for part in (near, NO_NEGATION.sub(" ", words))) or bool(
+        re.search(r"^\W*(?:\w+ )?(nobody|no one|nothing)\b", after, _I) or _NEGATED_KO.search(words + after[:14]))
+    if negated:
+        return "unclear" if refused or hedged or _SUCCEEDED.search(first) else "not done"
+    came_to_nothing = bool(_CAME_TO_NOTHING.search(after)) and not re.search("[\uac00-\ud7a3]", words)
+    if came_to_nothing:
+        return "refused" if not refused else "unclear"
+    if refused:
+        return "all refused" if _of_every(before, first, f"{words}{after}") and not _SUCCEEDED.search(after) else "refused"
+    unreal = _UNREAL.search(whole) or _NEGATED.search(first)
+    if not unreal and (_SUCCEEDED.search(first) or _MANAGED.search(before)):
+        return "all done" if _of_every(before, first, f"{words}{after}") else "done"
+    # 'Listing secrets, pods and nodes was refused': what became of a deed that is a subject stands further on.
+    if is_cut and not _ACTED.search(words):
+        return "unclear"
+    return "tried" if hedged else "done"
+
+
+def _own_clauses(after: str) -> str:
+    """Cut what follows a deed where a clause about something else begins."""
+    for joint in _JOINED.finditer(after):
+        rest = after[joint.start():]
+        if not _GOES_ON.search(rest) and not _JOINED.match(after[joint.end():].lstrip()):
+            return after[: joint.start()]
+    return after
+
+
+def _of_every(before: str, first: str, rest: str) -> bool:
+    return bool(_EVERY.search(f"{before} {first}")) and not _NARROWED.search(f"{before} {rest}")
