@@ -24,7 +24,9 @@ _KIND_WORDS: tuple[tuple[str, frozenset[str]], ...] = (
     (r"anonymous (?:clients?|callers?|users?|actors?|requests?)|unauthenticated (?:clients?|callers?|users?)|익명 ?\S{0,4}",
      frozenset({"anonymous", "unauthenticated"})),
 )
-_ARTICLE = r"(?:(?:an?|the|this|one|some)\s+)?(?:(?:workload|pod|application|team|cluster)'s\s+)?(?:(?:new|single|internal|external|privileged|ci|suspicious|malicious|compromised)\s+)?"
+_ARTICLE = (
+    r"(?:(?:an?|the|this|one|some)\s+)?(?:(?:workload|pod|application|team|cluster)'s\s+)?"
+    r"(?:(?:new|single|internal|external|privileged|ci|suspicious|malicious|compromised)\s+)?")
 # What follows a noun that does not act itself: 'a service account was created', 'the node's token'.
 _PASSIVE = (
     r"(?!\s*(?:'s|'|,|(?:was|were|is|are|has been|had been|tokens?|creation|credentials?|accounts?|and|or|in|of|with)\b))")
@@ -71,7 +73,8 @@ def _scopes(sentence: str) -> list[Scope]:
         tail = sentence[mention.end:end]
         if following is not None:
             cut = [match.start() for match in re.finditer(r",|\b(?:and|but|then|while|although|before|after)\b|고\s", tail)]
-            tail = tail[: cut[-1]] if cut else ""
+            # 'A and B were tried' in Korean: the 'and' tells that the verb is yet to come.
+            tail = tail[: cut[-1]] if cut else (tail[:2] if _KOREAN.search(mention.words) else "")
         scopes.append(Scope(mention, _CONNECTED.split(sentence[begin:mention.start])[-1], tail))
         begin = mention.end + len(tail)
     return scopes
@@ -190,7 +193,8 @@ def _actor(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
 
 
 _GAVE_UP = re.compile(
-    r"\b(?:gave up|stopped|ceased|quit)\b(?: \w+){0,2} after (?:the|its|his|her|their) (?:very )?(?:first|only) (?:refusal|denial|rejection)",
+    r"\b(?:gave up|stopped|ceased|quit)\b(?: \w+){0,2} after (?:the|its|his|her|their) (?:very )?(?:first|only)"
+    r" (?:refusal|denial|rejection)",
     re.IGNORECASE)
 _OWN_NAME = re.compile(
     r"(?<!not )\b(?:only|solely|exclusively|always) under (?:its|his|her|their) own (?:names?|identit(?:y|ies)|accounts?)\b"

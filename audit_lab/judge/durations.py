@@ -17,9 +17,9 @@ _LENGTH = (
 # Nothing may follow that makes it the length of something else ('it took ten seconds until the pod ran').
 _END = r"(?=\s*(?:[,.;!?]|$|and\b|but\b|in all\b|in total\b|overall\b|altogether\b))"
 _WHOLE = re.compile(
-    r"\b(?:(?:the|this)\s+(?:whole\s+|entire\s+|complete\s+)?(?:activity|session|case|episode|affair|visit|probing|attack|sequence|thing)"
-    r"|everything|it|all of (?:it|this)|the whole)\s+(?:took|lasted|spanned|spans|lasts|went on for|(?:was|is) (?:all )?over (?:in|within|after)"
-    rf"|ended (?:after|within))\s+{_LENGTH}{_END}", re.IGNORECASE)
+    r"\b(?:(?:the|this)\s+(?:whole\s+|entire\s+|complete\s+)?(?:activity|session|case|episode|affair|visit|probing|attack"
+    r"|sequence|thing)|everything|it|all of (?:it|this)|the whole)\s+(?:took|lasted|spanned|spans|lasts|went on for"
+    rf"|(?:was|is) (?:all )?over (?:in|within|after)|ended (?:after|within))\s+{_LENGTH}{_END}", re.IGNORECASE)
 _STAYED = re.compile(
     r"\bwebhook\s+(?:only\s+)?(?:stayed|lived|existed|remained|lasted|was (?:there|in place|active|alive|up))(?: in place)?\s+(?:for\s+)?"
     rf"{_LENGTH}{_END}", re.IGNORECASE)

@@ -27,8 +27,10 @@ _SAID = {
     "label": re.compile(r"benign|labelled|resembl|similar|legitimate|유사|비슷|정당", re.IGNORECASE),
     "reads": re.compile(
         r"read[- ]only|only (reads?|read|look\w*)|(purely|merely|just|nothing but) (read|look)\w*"
-        rf"|(no|without( any)?( single)?) ({_CHANGE})|(nothing|nobody|no one|never|not|n't|neither|nor|without)( \w+){{0,3}} ({_CHANGE})"
-        rf"|({_CHANGE}) (nothing|none)|untouched|as it was|(변경|수정|쓰기|바꾼|작성|삭제)[^.]{{0,8}}(없|않)|읽기|(조회|열람)만", re.IGNORECASE),
+        rf"|(no|without( any)?( single)?) ({_CHANGE})"
+        rf"|(nothing|nobody|no one|never|not|n't|neither|nor|without)( \w+){{0,3}} ({_CHANGE})"
+        rf"|({_CHANGE}) (nothing|none)|untouched|as it was|(변경|수정|쓰기|바꾼|작성|삭제)[^.]{{0,8}}(없|않)"
+        rf"|읽기|(조회|열람)만", re.IGNORECASE),
     "allowed": re.compile(
         r"den(ied|ials?)|refus|forbidden|reject|allowed|succe|permitted|granted|authori[sz]ed|accepted|turned (down|away)|objection"
         r"|resistance|거부|거절|차단|허용|성공", re.IGNORECASE),

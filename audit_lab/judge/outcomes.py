@@ -14,24 +14,30 @@ _I = re.IGNORECASE
 # Words that look like negations and are none ('not only', 'no fewer than'), and refusals that are themselves denied ('without a
 # single refusal') or of something else ('after three denied requests').
 NO_NEGATION = re.compile(
-    r"\b(?:not (?:only|just|merely|until|least|surprisingly)|nothing (?:but|other than)|no (?:sooner|doubt|longer|later|less|fewer|more)(?: than)?"
+    r"\b(?:not (?:only|just|merely|until|least|surprisingly)|nothing (?:but|other than)"
+    r"|no (?:sooner|doubt|longer|later|less|fewer|more)(?: than)?"
     r"|none other than|why not"
-    r"|(?:did|does|could|was)(?:n't| not) (?:stop(?:ped)?(?: at| with| from)?|refrain from|hesitate to|prevent\w*(?: from)?|end (?:at|with)))\b", _I)
+    r"|(?:did|does|could|was)(?:n't| not) (?:stop(?:ped)?(?: at| with| from)?"
+    r"|refrain from|hesitate to|prevent\w*(?: from)?|end (?:at|with)))\b", _I)
 _OUTCOME_WORD = (
-    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|turned (?:down|away)|fail(?:ed|ures?)|errors?|objections?"
-    r"|resistance|40[13]s?)")
+    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|turned (?:down|away)"
+    r"|fail(?:ed|ures?)|errors?|objections?|resistance|40[13]s?)")
 _OTHER_REFUSALS = re.compile(
     rf"\b(?:none|nothing|no|never|not|nobody|without|neither)\b[^,;]{{0,40}}?\b{_OUTCOME_WORD}\b"
     r"|\b(?:denied|refused|rejected) (?:requests?|calls?|attempts?)\b"
     r"|\b(?:requests?|calls?|of them) (?:were|was) (?:denied|refused|rejected)\b", _I)
 _NEGATED = re.compile(r"\b(no|not|never|without|nothing|none|nobody|no one|neither|nor|\w+n't)\b", _I)
-_NEGATED_KO = re.compile(r"지 않|지않|없었|없음|없습|못했|하지 못")
+_KOREAN = re.compile("[\uac00-\ud7a3]")
+# 'A and B were refused': the verb of A stands behind B; and where a clause ends.
+_AND_KO = re.compile(r"\s*(?:과|와|및|이나|하고|,|·)(?:\s|$)")
+_CLAUSE_KO = re.compile(r"(?<=[고며만나서])[,\s]|,\s")
+_NEGATED_KO = re.compile(r"지[는도]? ?않|없었|없음|없습|못했|하지 못")
 _REFUSED = re.compile(
     r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|turned (?:down|away)|in vain|without success|unsuccess\w*"
     r"|fail(?:ed|s|ure)?|off limits)\b|거부|거절|차단|실패|금지", _I)
 _TRIED = re.compile(
-    r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|can|asked? (?:whether|if|for|what)|check\w*|probe[ds]?|plan\w*|"
-    r"aim\w*|intend\w*|rights? to|able to|looking for)\b|시도|려고|요청", _I)
+    r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|can|asked? (?:whether|if|for|what)|check\w*"
+    r"|probe[ds]?|plan\w*|aim\w*|intend\w*|rights? to|able to|looking for)\b|시도|려고|요청", _I)
 # A deed is told in the past: a bare infinitive ('attempts to list secrets and patch deployments') tells none.
 _PAST = re.compile(
     r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|\w+(?:ion|ing)\b"
@@ -40,7 +46,8 @@ _PAST = re.compile(
 _WISHED_FOR = re.compile(
     r"\b(?:that |which )?(?:it|he|she|they|the \w+) (?:wanted|asked for|sought|tried|aimed for|planned|intended|needed)\b(?!\s+to\b)", _I)
 _CANNOT = re.compile(
-    r"\b(?:could(?: not|n't)|could neither|cannot|can't|(?:was|were|been) (?:unable|not able|not (?:allowed|permitted|authori[sz]ed)) to|unable to"
+    r"\b(?:could(?: not|n't)|could neither|cannot|can't"
+    r"|(?:was|were|been) (?:unable|not able|not (?:allowed|permitted|authori[sz]ed)) to|unable to"
     r"|failed to|did(?: not|n't) (?:manage|succeed)|never managed)\b", _I)
 # What ends the clause of a deed and says that it came to nothing: 'was not', 'did not work', 'was not permitted'.
 _CAME_TO_NOTHING = re.compile(
@@ -59,17 +66,20 @@ _NEGATED_LIST = re.compile(r"\b(?:no|neither|none|without|never|nor|nothing|not)
 _VERB = re.compile(r"\b(?:was|were|is|are|has|had|did|but|while|then|it|they|he|she)\b", _I)
 _ACTED = re.compile(r"\w+ed\b|\b(?:read|ran|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|[\uac00-\ud7a3]", _I)
 _OPEN_LIST = re.compile(r"\b(?:can|could|would|might|may|to)\b(?P<between>[^.;:]*(?:,|\band\b|\bor\b)\s*)$", _I)
-_TOLD = re.compile(r"\W*(?:\w+(?:ed|ing)|ran|made|wrote|got|gave|bound|took|stole|held|had)\b|[^a-z]*[\uac00-\ud7a3]|.*\b(?:was|were|been)\b", _I)
+_TOLD = re.compile(
+    r"\W*(?:\w+(?:ed|ing)|ran|made|wrote|got|gave|bound|took|stole|held|had)\b|[^a-z]*[\uac00-\ud7a3]|.*\b(?:was|were|been)\b", _I)
 _EVERY = re.compile(r"\b(?:every|each|all|any|always|everywhere|throughout)\b|모두|전부|매번|항상", _I)
 # What narrows 'every': a place, a rest, an exception.
 _NARROWED = re.compile(
-    r"\b(?:ns-\d|kube-\w+|other|others|own|except|but|than|apart|save|further|later|remaining|rest|elsewhere|these|those|them|which|most|almost"
-    r"|nearly|some|after|before|since|then|until|system|one|two|three|four|five|six|\d+|with|outside|inside|wildcard|default)\b|\bof its\b|제외|외에|나머지", _I)
+    r"\b(?:ns-\d|kube-\w+|other|others|own|except|but|than|apart|save|further|later|remaining|rest|elsewhere|these|those|them|which|most"
+    r"|almost|nearly|some|after|before|since|then|until|system|one|two|three|four|five|six|\d+|with|outside|inside|wildcard"
+    r"|default)\b|\bof its\b|제외|외에|나머지", _I)
 _JOINED = re.compile(r",|;|:|\b(?:and|but|while|whereas|although|though|before|after|then)\b", _I)
 # A later clause still speaks of the deed where it begins like this: 'but was refused', ', five of these denied', ', in vain'.
 _GOES_ON = re.compile(
-    r"^\W*(?:and |but |which |then |that |only to )*(?:was|were|which|that|be|been|in vain|without|unsuccess\w*|successfully|refused|denied|rejected|blocked"
-    r"|failed|all of|all|each|every|both|none|of (?:these|them|which)|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)\b|it|this"
+    r"^\W*(?:and |but |which |then |that |only to )*(?:was|were|which|that|be|been|in vain"
+    r"|without|unsuccess\w*|successfully|refused|denied|rejected|blocked|failed|all of|all|each"
+    r"|every|both|none|of (?:these|them|which)|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)\b|it|this"
     r"|these|they|failing|never|not|did|had|got|the (?:first|second|last|others?|rest))\b", _I)
 
 
@@ -101,34 +111,64 @@ def read_outcome(before: str, words: str, after: str) -> Outcome:
     >>> read_outcome("Every attempt to ", "write a role", " failed"), read_outcome("It could not ", "list secrets", "")
     ('all refused', 'not possible')
     """
+    if _KOREAN.search(words):
+        return _read_korean(words, after)
+    return _read_english(before, words, after)
+
+
+def _read_english(before: str, words: str, after: str) -> Outcome:
     own = _own_clauses(after)
     is_cut, after = len(own) < len(after), _WISHED_FOR.sub(" ", own)
     if _INVERTED.search(before) or _IMAGINED.search(f"{before} {words}"):
         return "unclear"
-    first = _JOINED.split(after)[0] if _JOINED.search(after) else after
-    near = NO_NEGATION.sub(" ", " ".join(before.split()[-6:]))
-    whole = f"{before}{words}{after}"
-    plain = " | ".join(_OTHER_REFUSALS.sub(" ", part) for part in (before, words, after))
-    refused = bool(_REFUSED.search(plain))
-    hedged = bool(_TRIED.search(whole)) or not _PAST.search(words)
-    if _CANNOT.search(before) or _CANNOT.search(words):
-        # 'Failed to' is a refusal as well; any other in the same words makes two of them.
-        return "not possible" if not _REFUSED.search(re.sub(r"failed to", " ", plain, flags=_I)) else "unclear"
-    negated = any(_NEGATED.search(_OTHER_REFUSALS.sub(" ", part)) for part in (near, NO_NEGATION.sub(" ", words))) or bool(
-        re.search(r"^\W*(?:\w+ )?(nobody|no one|nothing)\b", after, _I) or _NEGATED_KO.search(words + after[:14]))
-    if negated:
-        return "unclear" if refused or hedged or _SUCCEEDED.search(first) else "not done"
-    came_to_nothing = bool(_CAME_TO_NOTHING.search(after)) and not re.search("[\uac00-\ud7a3]", words)
-    if came_to_nothing:
-        return "refused" if not refused else "unclear"
-    if refused:
-        return "all refused" if _of_every(before, first, f"{words}{after}") and not _SUCCEEDED.search(after) else "refused"
-    unreal = _UNREAL.search(whole) or _NEGATED.search(first)
-    if not unreal and (_SUCCEEDED.search(first) or _MANAGED.search(before)):
+    parts = [_OTHER_REFUSALS.sub(" ", part) for part in (before, words, after)]
+    # 'Tried, among other things, to run commands': an infinitive tells nothing as done.
+    hedged = bool(_TRIED.search(f"{before}{words}{after}")) or not _PAST.search(words) or bool(re.search(r"\bto\s+$", before))
+    said = _denied_or_refused(before, words, after, parts, hedged)
+    if said:
+        return said
+    first = _JOINED.split(after)[0]
+    if not _UNREAL.search(f"{before}{words}{after}") and not _NEGATED.search(first) and (
+            _SUCCEEDED.search(first) or _MANAGED.search(before)):
         return "all done" if _of_every(before, first, f"{words}{after}") else "done"
     # 'Listing secrets, pods and nodes was refused': what became of a deed that is a subject stands further on.
     if is_cut and not _ACTED.search(words):
         return "unclear"
+    return "tried" if hedged else "done"
+
+
+def _denied_or_refused(before: str, words: str, after: str, parts: list[str], hedged: bool) -> Outcome | None:
+    """Return what is said where a deed is told as not done, not possible or refused; `parts` are its words without other refusals."""
+    refused, first = any(_REFUSED.search(part) for part in parts), _JOINED.split(after)[0]
+    if _CANNOT.search(before) or _CANNOT.search(words):
+        # 'Failed to' is a refusal as well; any other in the same words makes two of them.
+        return "unclear" if any(_REFUSED.search(re.sub("failed to", " ", part, flags=_I)) for part in parts) else "not possible"
+    near = " ".join(before.split()[-6:])
+    negated = any(_NEGATED.search(_OTHER_REFUSALS.sub(" ", NO_NEGATION.sub(" ", part))) for part in (near, words))
+    if negated or re.search(r"^\W*(?:\w+ )?(nobody|no one|nothing)\b", after, _I):
+        return "unclear" if refused or hedged or _SUCCEEDED.search(first) else "not done"
+    if _CAME_TO_NOTHING.search(after):
+        return "unclear" if refused else "refused"
+    if refused:
+        return "all refused" if _of_every(before, first, f"{words}{after}") and not _SUCCEEDED.search(after) else "refused"
+    return None
+
+
+def _read_korean(words: str, after: str) -> Outcome:
+    """Return what is said of a deed in Korean, whose verb comes last; a tried deed's outcome may stand in the next clause."""
+    if _AND_KO.match(after):
+        return "unclear"
+    clause = _CLAUSE_KO.split(after)[0]
+    whole = words + (after if _TRIED.search(words + clause) else clause)
+    refused, hedged = _REFUSED.search(_OTHER_REFUSALS.sub(" ", whole)), _TRIED.search(whole)
+    negated = _NEGATED_KO.search(words + clause[:14])
+    every = _of_every("", after, whole)
+    if negated:
+        return "unclear" if refused or hedged else "not done"
+    if refused:
+        return "all refused" if every and not _SUCCEEDED.search(after) else "refused"
+    if _SUCCEEDED.search(whole):
+        return "all done" if every else "done"
     return "tried" if hedged else "done"
 
 

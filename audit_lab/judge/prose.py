@@ -3,7 +3,8 @@
 Prose stays unverified; this only finds what is wrong in it. Two things are checked: every number that stands before
 or after a known noun (events, secrets, namespaces, denied …) must be the number of the case, any other number must at
 least occur among the facts; and words that claim or deny a fact (read-only, nothing was denied, cluster-admin …) must not
-contradict it. `assertions.py` reads whole sentences, `shares.py` what is said of all, most or none of the requests; both know Korean.
+contradict it. `assertions.py` reads whole sentences, `outcomes.py` what they say came of a deed, `shares.py` what is said of all, most
+or none of the requests, `durations.py` how long it took; the first three know Korean.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ HIGH, LOW = 0.7, 0.3
 def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list[str]:
     """Return what the tables contradict in a summary, in our words; empty where nothing was found.
 
-    >>> check_prose("It listed 12 secrets.", CaseNumbers({"secrets": 5}, {"secret_list": 1}), 0.5)
+    >>> check_prose("It listed 12 secrets.", CaseNumbers({"secrets": 5}, {"secret_list": 12}, {"secret_list": 12}), 0.5)
     ['says 12 secrets, the tables say 5']
     """
     said = [
@@ -93,8 +94,8 @@ _SINGLE = re.compile(
 
 def _numbers(summary: str, numbers: CaseNumbers) -> Iterable[str]:
     text = summary.lower()
-    for pattern in (_NO_COUNTS, RATIOS):
-        text = pattern.sub(lambda match: " " * len(match.group(0)), text)
+    for uncounted in (_NO_COUNTS, RATIOS):
+        text = uncounted.sub(lambda match: " " * len(match.group(0)), text)
     taken: set[int] = set()
     for pattern, noun in _NOUNS:
         for match in re.finditer(rf"{NUMBER}\s+(?:\w+\s+){{0,1}}?(?:{pattern})\b", text):
@@ -145,7 +146,8 @@ def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
 
 # What is denied of secrets: to most people those that were listed were not read.
 _SECRETS_AFTER = re.compile(
-    r"(?:\s+\w+){0,2}?\s+(read|listed|accessed|touched|fetched|obtained|involved|retrieved|requested|seen|at all)\b|\s*(?:[.;]|$)", re.IGNORECASE)
+    r"(?:\s+\w+){0,2}?\s+(read|listed|accessed|touched|fetched|obtained|involved|retrieved|requested|seen|at all)\b"
+    r"|\s*(?:[.;]|$)", re.IGNORECASE)
 _NO_WRITES = re.compile(
     r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b"
     r"|nothing( at all)? (was|has been) (changed|modified|written)", re.IGNORECASE)

@@ -19,7 +19,9 @@ _DENIED = r"(?:denied|refused|rejected|forbidden|turned down)"
 _ALLOWED = r"(?:allowed|successful|permitted|granted|accepted|succeeded)"
 _ENDED = rf"{_WERE}(?:(?P<denied>{_DENIED})|(?P<allowed>{_ALLOWED}))\b"
 # What takes back what 'nothing' or 'everything' said: a time, a place, an exception.
-LIMITED = r"(?!\s+(?:to begin|at first|until|before|after|except|but|apart|other than|save|initially|in(?! (?:this|the) (?:whole |entire )?(?:case|session|activity))|at(?! all)|on|from|here|there|by)\b)"
+LIMITED = (
+    r"(?!\s+(?:to begin|at first|until|before|after|except|but|apart|other than|save|initially"
+    r"|in(?! (?:this|the) (?:whole |entire )?(?:case|session|activity))|at(?! all)|on|from|here|there|by)\b)")
 _AMOUNT = r"all|every|each|most|the majority|half|some|several|a few|none"
 _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
     rf"(?:^|(?<=[.;!?]\s))(?P<amount>everything|nothing|not a single request|not one request)(?P<n>){_ENDED}{LIMITED}",
@@ -31,7 +33,9 @@ _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
 # 'One request in five', 'nine in ten requests', 'two thirds of the requests': a share, and no count of anything.
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _PART = "|".join(_PARTS)
-_IN = rf"{NUMBER}(?:\s+(?:requests?|calls?|attempts?))?\s+in\s+(?:every\s+)?{NUMBER}(?:\s+(?:requests?|calls?|attempts?))?(?=\s*(?:was|were|got|[.,;]|$))"
+_IN = (
+    rf"{NUMBER}(?:\s+(?:requests?|calls?|attempts?))?\s+in\s+(?:every\s+)?{NUMBER}(?:\s+(?:requests?|calls?|attempts?))?"
+    r"(?=\s*(?:was|were|got|[.,;]|$))")
 RATIOS = re.compile(rf"{_IN}|\b(?:one|two|three|four|five|nine)[ -](?:{_PART})s?\b(?=\s+of\b)", re.IGNORECASE)
 _RATIO_ENDED = re.compile(rf"{_IN}{_ENDED}", re.IGNORECASE)
 _FRACTION_ENDED = re.compile(
@@ -45,6 +49,7 @@ _ALL_BUT = re.compile(r"\ball but\s+$", re.IGNORECASE)
 _ONLY = re.compile(r"\b(?:only|just|exactly|a single|total of)\s+$", re.IGNORECASE)
 _SPOKE_OF_REQUESTS = re.compile(r"\b(?:requests?|calls?)\W+(?:and\W+)?$", re.IGNORECASE)
 _KOREAN = re.compile(
+    r"(?<!이 )(?<!그 )(?<!해당 )(?<!조회 )(?<!목록 )(?<!발급 )(?<!생성 )(?<!삭제 )(?<!변경 )(?<!실행 )"
     r"요청\S*(?:\s*\d+건\S*)?\s*(?P<amount>모두|전부|대부분|절반)\s*(?:\S+\s+)?"
     r"(?:(?P<denied>거부|거절|차단)|(?P<allowed>허용|성공))")
 _NONE_KOREAN = re.compile(r"(?:거부|거절|차단)\S*\s*(?:요청|호출)?\S*\s*(?:없었|없음|없습)|(?:거부|거절|차단)되지 않")
@@ -66,6 +71,14 @@ def check_shares(summary: str, numbers: CaseNumbers) -> Iterable[str]:
     if not events:
         return
     whole = f"the tables say {denied} of {events} requests refused"
+    wrong = [*_amounts(summary, events, denied), *_fractions(summary, events, denied), *_exact(summary, events, denied)]
+    yield from (f"says '{said}', {whole}" for said in wrong)
+    if _NONE_KOREAN.search(summary) and denied:
+        yield f"says that nothing was denied, {whole}"
+
+
+def _amounts(summary: str, events: int, denied: int) -> Iterable[str]:
+    """Yield what is wrong of all, most, half or none of the requests."""
     for match in (match for pattern in (*_PATTERNS, _KOREAN) for match in pattern.finditer(summary)):
         amount = _IN_ENGLISH.get(match["amount"], match["amount"].lower())
         counted = match.groupdict().get("n")
@@ -76,17 +89,25 @@ def check_shares(summary: str, numbers: CaseNumbers) -> Iterable[str]:
         if amount == "half" and (bound := BOUNDED.search(before)) and bound.lastgroup not in ("near", "range"):
             share = (denied if match["denied"] else events - denied) / events
             if not fits_bound(0.5, share, before):
-                yield f"says '{bound.group(0)}{match.group(0).strip().lower()[:60]}', {whole}"
+                yield f"{bound.group(0)}{match.group(0).strip().lower()[:60]}"
             continue
         if not _fits(amount, (denied if match["denied"] else events - denied) / events):
-            yield f"says '{match.group(0).strip().lower()[:60]}', {whole}"
+            yield match.group(0).strip().lower()[:60]
+
+
+def _fractions(summary: str, events: int, denied: int) -> Iterable[str]:
+    """Yield what is wrong of 'one request in five' and 'a third of the requests'."""
     for match, said in _ratios(summary):
         before, share = summary[: match.start()], (denied if match["denied"] else events - denied) / events
         near = abs(share - said) <= ROUNDED_FRACTION
         bound = BOUNDED.search(before)
         rounded = bound is None or bound.lastgroup in ("near", "range")
         if not near and (rounded or not fits_bound(said, share, before)):
-            yield f"says '{match.group(0).strip().lower()[:60]}', {whole}"
+            yield match.group(0).strip().lower()[:60]
+
+
+def _exact(summary: str, events: int, denied: int) -> Iterable[str]:
+    """Yield what is wrong of refusals that are counted."""
     summary = RATIOS.sub(lambda match: " " * len(match.group(0)), summary)
     for match in _EXACT.finditer(summary):
         # Of 'two of 53 requests were denied' the two count.
@@ -100,9 +121,7 @@ def check_shares(summary: str, numbers: CaseNumbers) -> Iterable[str]:
         if said == 1 and denied and not match.group(1) and not _ONLY.search(summary[: match.start()]):
             continue
         if not fits_bound(said, denied, summary[: match.start()]):
-            yield f"says '{match.group(0).strip().lower()[:60]}', {whole}"
-    if _NONE_KOREAN.search(summary) and denied:
-        yield f"says that nothing was denied, {whole}"
+            yield match.group(0).strip().lower()[:60]
 
 
 def _ratios(summary: str) -> Iterable[tuple[re.Match[str], float]]:

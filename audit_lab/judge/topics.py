@@ -35,7 +35,8 @@ _KO_LIST, _KO_READ, _KO_MAKE = "목록", "조회|열람|읽", "생성|만들|추
 _KO_WRITE, _KO_DELETE = f"{_KO_MAKE}|변경|수정|작성|패치", "삭제|제거|지우|지웠"
 
 TOPICS: tuple[Topic, ...] = (
-    Topic(("secret_list_everywhere",), _LIST, r"secrets? (?:of|in|from|across) (?:all|every) (?:the )?namespaces?", otherwise=("secret_list",)),
+    Topic(("secret_list_everywhere",), _LIST, r"secrets? (?:of|in|from|across) (?:all|every) (?:the )?namespaces?",
+          otherwise=("secret_list",)),
     Topic(("secret_list",), _LIST, r"secrets?", rf"시크릿[^.]{{0,12}}?{_KO_LIST}"),
     Topic(("secret_delete",), _DELETE, r"secrets?", rf"시크릿\S{{0,2}}\s*(?:{_KO_DELETE})"),
     Topic(("secret_write",), _WRITE, r"secrets?", rf"시크릿\S{{0,2}}\s*(?:{_KO_WRITE})"),
