@@ -151,7 +151,7 @@ def rate_deviance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     Unlike the ratio it knows that no hit in a week is nothing where hits are rare.
 
     >>> rate_deviance(np.array([[10.0, 100.0], [2.0, 100.0]]), np.array([[0.0, 25.0], [8.0, 25.0]])).round(2).tolist()
-    [4.46, 16.77]
+    [4.46, 16.64]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         common = (old[:, 0] + new[:, 0]) / (old[:, 1] + new[:, 1])
