@@ -112,17 +112,6 @@ IMPERSONATION_CLASSES = ("system:masters", "kube-system-service-account", "servi
 WEBHOOK_CLASSES = ("cluster-service", "external-url")
 URI_CLASSES = ("health", "discovery", "openapi", "version", "metrics", "logs", "debug", "traversal", "exploit", "api", "other")
 
-_HOSTILE = re.compile(
-    r"ignore (all |any )?(previous|prior|above)|disregard|you are (now )?(a|an)\b|system prompt|\[system|<\|?system|\bassistant:|"
-    # Products are called so as well: these words count within a sentence or an assignment, not as a name.
-    r"[a-z] classifier\b|\bclassifier\W{1,3} ?[a-z]+ [a-z]|anomaly_score\s*[:=]|\bverdict\W{1,4}(is|benign|malicious)\b|"
-    r"\bscore\s*[:=]?\s*0(\.0+)?\b|do not report|no findings|(session|event|request|pod|user) (is|as) (benign|safe|trusted)|"
-    r"이전 지시|무시하|정상(으로|입니다|이다)|"
-    r"\$\{jndi|<script|<!--|drop table|union select|'\s*or\s*'|\"\s*}\s*\]|^[=+@-](cmd|hyperlink|import)|\{\{.*\}\}|```",
-    re.IGNORECASE,
-)
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd\U000e0000-\U000e007f]|\x09")
-
 
 def client_family(user_agent: str | None) -> str:
     """Return the family that a user agent claims to be, one of `CLIENT_FAMILIES`."""
@@ -361,15 +350,6 @@ def impersonation_class(user: str, groups: Sequence[str]) -> str:
 def webhook_class(url: str) -> str:
     """Return where a webhook sends requests, one of `WEBHOOK_CLASSES`; `url` as in events.webhook_urls."""
     return "cluster-service" if url.startswith("service/") else "external-url"
-
-
-def hostile_text(text: str | None) -> bool:
-    """Tell whether a string that names or describes something tries to talk to its reader, or hides characters.
-
-    It covers instructions to a model, markup and template injection, and control or invisible characters.
-    The list is for raising suspicion only; safety rests on law 5, not on it.
-    """
-    return bool(text) and bool(_HOSTILE.search(text or "") or _CONTROL.search(text or ""))
 
 
 def map_distinct(values: pl.Series, function: Callable[[Any], Any], dtype: pl.DataType | type[pl.DataType]) -> pl.Series:

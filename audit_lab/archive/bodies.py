@@ -15,8 +15,9 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from audit_lab.classes import hostile_text, map_distinct
+from audit_lab.classes import map_distinct
 from audit_lab.duck import query
+from audit_lab.hostile import hostile_text
 from audit_lab.masking import mask, mask_lists, mask_name
 
 _CONTAINER = {

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
-from audit_lab.classes import hostile_text
+from audit_lab.hostile import hostile_text
 
 MASK = "***"
 _MASK_BASE64 = base64.b64encode(MASK.encode()).decode()
