@@ -15,8 +15,9 @@ _TEMPLATE = (
 )
 _ORDERS = (
     r"ignore (all |any )?(previous|prior|above)|disregard|forget everything|repeat after me|system prompt|\bas an ai\b|"
-    r"you are (now )?(a|an)\b|\bnew (task|instruction)s?\s*:|\binstructions? from\b|\b(note )?to the (model|reviewer|assistant)\b|you will be shut down|"
-    r"do not (report|mention)\b|no findings|\b(close|dismiss) (this|the) (case|alert)\b|\bset (score|action)\b|\bscore all cases\b"
+    r"you are (now )?(a|an)\b|\bnew (task|instruction)s?\s*:|\binstructions? from\b|\b(note )?to the (model|reviewer|assistant)\b|"
+    r"you will be shut down|do not (report|mention)\b|no findings|\b(close|dismiss) (this|the) (case|alert)\b|"
+    r"\bset (score|action)\b|\bscore all cases\b"
 )
 # Products are called classifier or verdict as well: these words count within a sentence or an assignment, not as a name.
 _JUDGEMENTS = (
