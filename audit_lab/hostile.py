@@ -15,7 +15,7 @@ _TEMPLATE = (
 )
 _ORDERS = (
     r"ignore (all |any )?(previous|prior|above)|disregard|forget everything|repeat after me|system prompt|\bas an ai\b|"
-    r"you are (now )?(a|an)\b|\bnew (task|instruction)s?\s*:|\binstructions? from\b|\b(note )?to the (model|reviewer|assistant)\b|"
+    r"you are (now )?(a|an)\b|\bnew (task|instruction)s?\s*:|\b(note )?to the (model|reviewer|assistant)\b|"
     r"you will be shut down|do not (report|mention)\b|no findings|\b(close|dismiss) (this|the) (case|alert)\b|"
     r"\bset (score|action)\b|\bscore all cases\b"
 )
