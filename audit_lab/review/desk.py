@@ -127,8 +127,9 @@ class Desk:
         case_id = self._current
         if case_id is None:
             return {"case_id": None, **common}
-        # The view comes last: its summary is the one that `summary_by`, `summary_wrong` and `omitted` speak of.
-        return {**self._public(case_id), **self._view_of(case_id), **common, "label": self._label_of(case_id)}
+        view = self._view_of(case_id)
+        # What the queue hides stays hidden whatever a view holds; the summary is that which `summary_by` and `omitted` speak of.
+        return {**view, **self._public(case_id), "summary": view["summary"], **common, "label": self._label_of(case_id)}
 
     def items(self) -> list[dict[str, Any]]:
         """Return the queue as rows for a list: its columns (null what a blind case hides), `verdict` where labelled, `is_skipped`."""
