@@ -135,6 +135,31 @@ def test_a_slow_drip_ends_at_the_time_limit(case, pack):
     assert "took longer than 1 s" in message
 
 
+def drip_headers(handler, _):
+    for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 40:
+        handler.wfile.write(bytes([byte]))
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+def announce_for_ever(handler, _):
+    for _ in range(40):
+        handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("behave", [drip_headers, announce_for_ever])
+def test_the_time_limit_holds_before_the_answer_begins(case, pack, behave):
+    with serving(behave) as endpoint:
+        started = time.monotonic()
+        message, made = failing(case, pack, endpoint.url, timeout_s=0.5, retries=0)
+        took = time.monotonic() - started
+    assert took < 1.5
+    assert "no answer within 0.5 s" in message
+    assert made.egress["outcome"].to_list() == ["timeout"]
+
+
 def test_a_drip_in_an_error_body_ends_too(case, pack):
     def drip(handler, _):
         handler.send_response(500)
