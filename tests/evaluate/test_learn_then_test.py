@@ -88,6 +88,26 @@ def test_the_precision_promise_is_kept_where_precision_does_not_rise_steadily(di
     assert given_at_all > 0.5 * ROUNDS
 
 
+def test_the_five_starts_of_the_precision_promise_share_its_error() -> None:
+    """Precision is a hair too low at each of the five starts: with the whole error at each of them one in eight would break the promise."""
+    sizes = np.diff([0, 20, 50, 125, 310, 780])
+    scores = np.repeat([1.0, 0.8, 0.6, 0.4, 0.2], sizes)
+    generator = np.random.default_rng(28)
+    people, rounds = actors(scores), 1000
+    broken = 0
+    for _ in range(rounds):
+        drawn = pl.Series("class", np.where(generator.random(scores.size) < 0.401, "benign", "malicious"))
+        broken += calibrate_precision(people.with_columns(drawn), 0.6, 0.95).threshold is not None
+    assert kept(broken, rounds)
+
+
+def test_the_five_starts_of_the_daily_cost_share_its_error() -> None:
+    """A hair too many days are too dear at every threshold, each by chances of its own."""
+    generator = np.random.default_rng(29)
+    dear = (generator.random((90, GRID.size)) < 0.201 for _ in range(ROUNDS))
+    assert kept(sum(calibrate_daily_cost(days.astype(float), 0.5, 0.2, 0.95)[0].threshold is not None for days in dear))
+
+
 def test_the_alert_budget_is_kept() -> None:
     """A day has Poisson(8) alerts with scores spread evenly; at most 5 a day on 95 % of days."""
     generator = np.random.default_rng(24)
