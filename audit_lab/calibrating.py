@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.evaluate import (
     Calibration,
@@ -58,7 +59,7 @@ class WarmUp:
     def says(self) -> str:
         """Return it as one sentence."""
         way = f"between {self.start:g} on the first day and {self.target:.4g} ({self.target_is})"
-        return f"warm-up: threshold {self.threshold:.4g}, {way}; {self.n_labelled} of {self.needed} actors have a label"
+        return f"warm-up: threshold {self.threshold:.4g}, {way}; {self.n_labelled} of {counted(self.needed, 'actor')} labelled"
 
 
 def calibrate_lab(store: Store, profile: Profile, before: datetime | None = None, **goal: Any) -> Promise:

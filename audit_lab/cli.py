@@ -19,7 +19,8 @@ from audit_lab.cli_evaluate import EVALUATION_WORDS
 from audit_lab.cli_judge import JUDGE_WORDS
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
-from audit_lab.cli_show import emit, ingest_with_bars, print_case, print_summary, run_with_bars
+from audit_lab.cli_show import emit, ingest_with_bars, naming_profile, print_case, print_summary, run_with_bars
+from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
@@ -108,10 +109,11 @@ def ingest(
     work = Lab(lab, profile)
     refused = ingest_with_bars(work, list(sources), cluster)
     account = work.ledger()
-    out.print(f"{account['n_events'].sum():,} events from {account.height} archives in lab '{lab}'; every record is accounted for")
-    if account["n_quarantined"].sum():
-        out.print(f"{account['n_quarantined'].sum():,} records were not understood: audit-lab sql 'SELECT * FROM quarantine'")
-    if refused or account["n_events"].sum() == 0:
+    events, strange = int(account["n_events"].sum()), int(account["n_quarantined"].sum())
+    out.print(f"{counted(events, 'event')} from {counted(account.height, 'archive')} in lab '{lab}'; every record is accounted for")
+    if strange:
+        out.print(f"{counted(strange, 'record')} not understood: audit-lab sql 'SELECT * FROM quarantine'")
+    if refused or events == 0:
         if not refused:
             hint = "audit-lab sql 'SELECT * FROM quarantine' says why"
             err.print(f"[red]error:[/] not one record is an audit event (hint: {hint})", soft_wrap=True)
@@ -126,7 +128,8 @@ def run(
 ) -> None:
     """Run every stale stage, in order."""
     work = Lab(lab, profile)
-    made = run_with_bars(work, until=until, force=force)
+    with naming_profile(work, profile):
+        made = run_with_bars(work, until=until, force=force)
     out.print(f"ran {', '.join(made)}" if made else "nothing to do: every stage is up to date")
 
 
@@ -139,7 +142,7 @@ def label(
     labels = Lab(lab, profile).label(file)
     of_people = file.suffix.lower() == ".csv"
     counts = dict(labels.unique("target_id" if of_people else "session_id")["verdict"].value_counts().iter_rows())
-    said = ", ".join(f"{n} {'cases' if of_people else 'sessions'} {verdict}" for verdict, n in sorted(counts.items()))
+    said = ", ".join(f"{counted(n, 'case' if of_people else 'session')} {verdict}" for verdict, n in sorted(counts.items()))
     out.print(said or "no session holds an event of these incidents")
 
 
@@ -170,8 +173,9 @@ def ledger(lab: LabOption = _LAB, as_json: JsonOption = False) -> None:
         print_frame(shown)
         totals = account.select(pl.col("n_records", "n_events", "n_duplicates", "n_superseded", "n_quarantined").sum()).row(0, named=True)
         out.print(
-            f"{totals['n_records']:,} records = {totals['n_events']:,} events + {totals['n_duplicates']:,} duplicates + "
-            f"{totals['n_superseded']:,} superseded stages + {totals['n_quarantined']:,} quarantined: "
+            f"{counted(totals['n_records'], 'record')} = {counted(totals['n_events'], 'event')} + "
+            f"{counted(totals['n_duplicates'], 'duplicate')} + {counted(totals['n_superseded'], 'superseded stage')} + "
+            f"{totals['n_quarantined']:,} quarantined: "
             + ("balanced" if account["balanced"].all() else "DOES NOT BALANCE")
         )
     if not account["balanced"].all():
@@ -216,6 +220,7 @@ def show(
     original: Annotated[bool, typer.Option(help="Also print the masked records from the archive.")] = False,
     prompt: Annotated[bool, typer.Option(help="Print exactly what a language model would see.")] = False,
     lang: Annotated[str | None, typer.Option(help="Language of summary, grounds and checks: en or ko.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every event, not only the most important ones.")] = False,
 ) -> None:
     """Show all that is known of a case or session."""
     work = Lab(lab)
@@ -223,7 +228,7 @@ def show(
     if prompt:
         sys.stdout.write(work.prompt(what) + "\n")
         return
-    print_case(work.case(what), work.profile.judge.lang)
+    print_case(work.case(what), work.profile.judge.lang, everything=everything)
     if original:
         sys.stdout.write(to_json(work.originals(what)) + "\n")
 

@@ -11,6 +11,7 @@ import typer
 
 from audit_lab.cli_options import ProfileOption
 from audit_lab.cli_show import bars
+from audit_lab.counting import counted
 from audit_lab.printing import err, to_json
 from audit_lab.profile import load_profile
 
@@ -39,7 +40,7 @@ def watch(
         sys.stdout.flush()
         if once and not batch and source != "-":
             break
-    err.print(f"{watcher.n_events:,} events read, {watcher.n_rejected:,} records not understood")
+    err.print(f"{counted(watcher.n_events, 'event')} read, {counted(watcher.n_rejected, 'record')} not understood")
 
 
 def simulate(

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from audit_lab.counting import counted
 from audit_lab.printing import visible
 
 MARKS = {"holds": ("✓", "green", "holds"), "wrong": ("✗", "red", "does not hold"), "unchecked": ("?", "yellow", "not checked")}
@@ -103,10 +104,10 @@ def _story(view: dict[str, Any]) -> list[Any]:
         denied = f", {session['n_denied']} denied" if session["n_denied"] else ""
         role = f", {session['role'].replace('_', ' ')}" if session["role"] else ""
         source = session["source_ip"] or "no address"
-        line.append_text(say(f" from {source} ({session['source_class']}), {_count(session['n_events'])}{denied}{role}"))
+        line.append_text(say(f" from {source} ({session['source_class']}), {counted(session['n_events'], 'event')}{denied}{role}"))
         parts += [_hanging(mark, line), Padding(say(session["summary"], "dim"), (0, 0, 0, 4))]
     if view["n_left"]["sessions"]:
-        parts.append(Text(f"   … and {view['n_left']['sessions']} more sessions", style="dim"))
+        parts.append(Text(f"   … and {counted(view['n_left']['sessions'], 'more session')}", style="dim"))
     for link in view["links"]:
         if link["from_session"] in names and link["to_session"] in names:
             thing = f" ({link['object']})" if link["object"] else ""
@@ -121,7 +122,7 @@ def _grounds(view: dict[str, Any]) -> list[Any]:
     for ground in view["grounds"]:
         mark, colour, word = MARKS[ground["mark"]]
         line = say(ground["sentence"])
-        line.append(f"  [{_count(len(ground['event_ids']))}]", style="dim")
+        line.append(f"  [{counted(len(ground['event_ids']), 'event')}]", style="dim")
         if ground["wrong"]:
             line.append_text(say(f" {ground['wrong']}", "red"))
         if ground["note"]:
@@ -140,7 +141,7 @@ def _signals(view: dict[str, Any]) -> list[Any]:
         parts.append(_hanging(mark, say(signal["reason"]).append_text(say(f"  {signal['detector_id']}{strength}", "dim"))))
     left = len(view["signals"]) - SIGNALS_SHOWN + view["n_left"]["signals"]
     if left > 0:
-        parts.append(Text(f"   … and {left} weaker ones", style="dim"))
+        parts.append(Text(f"   … and {counted(left, 'weaker one')}", style="dim"))
     return parts
 
 
@@ -168,9 +169,8 @@ def events_page(view: dict[str, Any]) -> list[Any]:
             say(event["status"] or "–", "red" if denied else ""), say((event["command"] or "")[:80]), say(event["event_id"][:13], "dim"),
         )
     left = view["n_left"]["events"]
-    return [
-        Text("● cited by a ground  ○ by a signal" + (f"  ({left:,} further events are not shown)" if left else ""), style="dim"), table,
-    ]
+    more = f"  ({counted(left, 'further event')} not shown)" if left else ""
+    return [Text(f"● cited by a ground  ○ by a signal{more}", style="dim"), table]
 
 
 def list_page(items: list[dict[str, Any]], current: str | None) -> list[Any]:
@@ -199,10 +199,6 @@ def help_page() -> list[Any]:
     for keys, text in HELP:
         table.add_row(Text(keys, style="bold"), Text(text))
     return [Text("Keys", style="bold"), table]
-
-
-def _count(n: int) -> str:
-    return "1 event" if n == 1 else f"{n:,} events"
 
 
 def _time(text: str) -> datetime:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from audit_lab.cli_case import case_page, events_page, help_page, list_page
+from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError
 from audit_lab.printing import out, visible
 from audit_lab.review import Desk
@@ -124,7 +125,7 @@ class Reviewer:
             records = self.desk.originals()
         except AuditLabError as error:
             return [f"error: {error}"]
-        shown = [f"{len(records)} records as archived, masked; those that the grounds cite first", ""]
+        shown = [f"{counted(len(records), 'record')} as archived, masked; those that the grounds cite first", ""]
         for record in records:
             shown += [visible(line) for line in json.dumps(record, indent=1, ensure_ascii=False).split("\n")]
         return shown
@@ -196,7 +197,7 @@ class _Screen:
         self._top = max(0, min(self._top, len(lines) - room))
         more = len(lines) - room - self._top
         with console.capture() as captured:
-            said = self.reviewer.message or (f"… {more} more lines (space)" if more > 0 else "")
+            said = self.reviewer.message or (f"… {counted(more, 'more line')} (space)" if more > 0 else "")
             console.print(Text(said, style="red" if said.startswith("error") else "cyan"), no_wrap=True, overflow="ellipsis")
             console.print(Text(KEYS, style="dim"), no_wrap=True, overflow="ellipsis", end="")
         shown = [*lines[self._top:self._top + room], *[""] * (room - len(lines)), *captured.get().split("\n")]

@@ -11,6 +11,7 @@ import polars as pl
 import typer
 
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.counting import counted
 from audit_lab.drifting import drift_alarms
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
@@ -54,8 +55,8 @@ def _print(table: pl.DataFrame, alarms: pl.DataFrame) -> None:
         periods, word = len(starts), compared["by"][0]
         watched = compared.filter(pl.col("kind") != "presence").select("feature").n_unique()
         out.print(
-            f"{periods} {word}{'' if periods == 1 else 's'} from {starts[0]} on compared with the time before: "
-            f"{watched} features and all new values, {alarms.height or 'no'} alarm{'' if alarms.height == 1 else 's'}", soft_wrap=True,
+            f"{counted(periods, word)} from {starts[0]} on compared with the time before: {counted(watched, 'feature')} and all new "
+            f"values, {counted(alarms.height, 'alarm') if alarms.height else 'no alarm'}", soft_wrap=True,
         )
     if alarms.height:
         print_frame(pl.DataFrame([_row(alarm) for alarm in alarms.iter_rows(named=True)]))

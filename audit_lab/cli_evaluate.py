@@ -104,12 +104,17 @@ def calibrate(
         "max_fpr": max_fpr, "min_recall": min_recall, "min_precision": min_precision, "alerts_per_day": alerts_per_day,
         "max_usd_per_day": max_usd_per_day,
     }
+    chosen = [name for name, value in goals.items() if value is not None]
     priced = review_minute_usd is not None and missed_incident_usd is not None
-    if priced and all(value is None for value in goals.values()):
+    if priced and not chosen:
         choice = work.cheapest(
             review_minute_usd or 0, missed_incident_usd or 0, minutes_per_alert=minutes_per_alert, scorer=scorer, before=split)
         out.print(to_json(choice.as_dict()) if as_json else choice.says(), soft_wrap=True)
         raise typer.Exit(1 if choice.threshold is None else 0)
+    if len(chosen) != 1:
+        raise InputError(f"{len(chosen)} goals for a threshold", f"give exactly one of {', '.join(map(_option, goals))}")
+    if max_usd_per_day is not None and not priced:
+        raise InputError("--max-usd-per-day without prices", "give --review-minute-usd and --missed-incident-usd as well")
     if priced:
         goals["costs"] = work.costs(review_minute_usd or 0, missed_incident_usd or 0, minutes_per_alert)
     goals["method"] = method or "order statistic"
@@ -117,6 +122,15 @@ def calibrate(
     print_promise(work, promise, split, as_json)
     if promise.threshold is None:
         raise typer.Exit(1)
+
+
+def _option(name: str) -> str:
+    """Return an argument of Python as the option of the command line.
+
+    >>> _option("max_fpr")
+    '--max-fpr'
+    """
+    return "--" + name.replace("_", "-")
 
 
 def _needed(max_fpr: float | None, option: str) -> float:

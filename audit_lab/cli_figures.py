@@ -10,6 +10,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from audit_lab.counting import counted
 from audit_lab.evaluate import Calibration, Promise, profile_lines, threshold_proposal
 from audit_lab.lab import Lab
 from audit_lab.printing import out, print_frame, to_json
@@ -63,7 +64,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     _probabilities(result)
     for name, judge in result["judges"].items():
         cost = "unknown: " + judge["cost_reason"] if judge["cost_per_finding_usd"] is None else f"{judge['cost_per_finding_usd']:.4f} USD"
-        out.print(f"\n[bold]Judge {escape(name)}[/]  {judge['n_answered']} of {judge['n_cases']} cases answered")
+        out.print(f"\n[bold]Judge {escape(name)}[/]  {judge['n_answered']} of {counted(judge['n_cases'], 'case')} answered")
         _table(None, [
             *((label, rate_text(judge[key])) for label, key in (
                 ("recall over its cases", "recall"), ("false-positive rate", "fpr"), ("answers that fit the schema", "schema_valid_share"),
@@ -107,7 +108,8 @@ def _audits(result: dict[str, Any]) -> None:
     found = result["audits"]
     if "recall" not in found:
         return
-    out.print(f"\n[bold]From people's reviews[/]  {found['n_audited']} un-flagged of {found['n_cases']} cases audited, exact bounds")
+    audited = f"{found['n_audited']} un-flagged of {counted(found['n_cases'], 'case')} audited"
+    out.print(f"\n[bold]From people's reviews[/]  {audited}, exact bounds")
     _table(None, [(name, rate_text(found[key])) for name, key in (
         ("recall over all cases", "recall"), ("false-positive rate", "fpr"), ("precision", "precision"))])
 
@@ -132,7 +134,7 @@ def _table(head: tuple[str, ...] | None, rows: list[tuple[str, ...]]) -> None:
 def print_ladder(rungs: pl.DataFrame) -> None:
     """Print what each stage adds, one block per budget."""
     for (budget,), part in rungs.group_by("alerts_per_day", maintain_order=True):
-        out.print(f"\n[bold]Ladder at {budget} cases a day[/]")
+        out.print(f"\n[bold]Ladder at {counted(budget, 'case')} a day[/]")
         _table(("stage", "incidents found", "precision", "compared with the stage before"), [
             (row["rung"],
              "–" if row["incidents_found"] is None else f"{row['incidents_found']} of {row['incidents']}",
@@ -166,13 +168,18 @@ def print_promise(work: Lab, promise: Promise, before: datetime | None, as_json:
     if promise.threshold is None or proposal is None:
         return
     seen = work.at_threshold(promise.threshold, promise.scorer, until=before)
-    out.print(f"  there: {seen['incidents_found']} of {seen['incidents']} incidents found, {seen['flagged']} sessions flagged")
+    out.print(f"  there: {_found_there(seen)}")
     if before is not None:
         later = work.at_threshold(promise.threshold, promise.scorer, since=before)
-        out.print(f"  tested on later sessions: {later['incidents_found']} of {later['incidents']} incidents found, "
-                  f"{later['flagged']} sessions flagged, {later['actors_flagged']} of {later['actors']} benign actors", soft_wrap=True)
+        actors = f"{later['actors_flagged']} of {counted(later['actors'], 'benign actor')}"
+        out.print(f"  tested on later sessions: {_found_there(later)}, {actors}", soft_wrap=True)
     out.print("to put it in force, in your profile (it then counts on later sessions only):\n")
     out.print(escape("\n".join("    " + line for line in profile_lines(proposal).splitlines())))
+
+
+def _found_there(seen: dict[str, Any]) -> str:
+    found = f"{seen['incidents_found']} of {counted(seen['incidents'], 'incident')} found"
+    return f"{found}, {counted(seen['flagged'], 'session')} flagged"
 
 
 def print_calibration(made: Calibration, as_json: bool) -> None:
@@ -183,7 +190,8 @@ def print_calibration(made: Calibration, as_json: bool) -> None:
     elif known is None:
         out.print(f"no calibrator: {made.reason}", soft_wrap=True)
     else:
-        out.print(f"{known.method}, learnt from {known.n} sessions, {known.positives} malicious; evaluations of later ones show both")
+        taught = f"{counted(known.n, 'session')}, {known.positives} malicious"
+        out.print(f"{known.method}, learnt from {taught}; evaluations of later ones show both")
         print_frame(pl.DataFrame({"score": _MARKS, "probability": known.apply(pl.Series(_MARKS).to_numpy()).tolist()}))
 
 

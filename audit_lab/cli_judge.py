@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
-from audit_lab.cli_show import emit, run_with_bars
+from audit_lab.cli_show import emit, naming_profile, run_with_bars
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
 from audit_lab.printing import out, print_frame, to_json
@@ -42,7 +43,8 @@ def judge(
     if accept and not probe:
         raise InputError("--accept goes with --probe", "audit-lab judge --probe --accept")
     if probe:
-        found = work.probe(accept=accept)
+        with naming_profile(work, profile):
+            found = work.probe(accept=accept)
         emit(found, as_json)
         if found["changed"].any() and not accept:
             raise typer.Exit(1)
@@ -50,12 +52,13 @@ def judge(
     if export_prompts is not None:
         run_with_bars(work, until="candidates")  # further on the profile's judge would be asked
         n = work.export_prompts(export_prompts, batch_model=batch_model, for_cloud=for_cloud)
-        out.print(f"{n} questions in {export_prompts}", soft_wrap=True)
+        out.print(f"{counted(n, 'question')} in {export_prompts}", soft_wrap=True)
         return
     if import_answers is not None:
-        out.print(f"{work.import_answers(import_answers)} new answers")
+        out.print(counted(work.import_answers(import_answers), "new answer"))
         work.profile = work.with_judge(judge=name or "replay")
-    run_with_bars(work, until="verdicts")
+    with naming_profile(work, profile):
+        run_with_bars(work, until="verdicts")
     columns = ("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain")
     emit(work.verdicts.select(columns).collect(), as_json)
 
@@ -66,7 +69,9 @@ def compare(
     lab: LabOption = _LAB, profile: ProfileOption = _PROFILE, as_json: JsonOption = False,
 ) -> None:
     """Compare two judges on the same candidates: agreement, flips, cost, and with labels which is better."""
-    numbers, cases = Lab(lab, profile).compare(first, second)
+    work = Lab(lab, profile)
+    with naming_profile(work, profile):
+        numbers, cases = work.compare(first, second)
     if as_json:
         sys.stdout.write(to_json(numbers | {"by_case": cases.to_dicts()}) + "\n")
         return
@@ -78,12 +83,13 @@ def compare(
         print_pairs(f"judge {letter}", bill)
     print_pairs("side by side", {**numbers, "differ in score": differing.height})
     if paired and paired["n_only_one"]:
-        out.print(f"only one of them gave a verdict that may be used on {paired['n_only_one']} labelled cases: these are left out")
+        left_out = f"{counted(paired['n_only_one'], 'labelled case')}: left out"
+        out.print(f"only one of them gave a verdict that may be used on {left_out}")
     for name in ("recall", "fpr", "average_precision") if paired else ():
         rate = paired[f"{name}_difference"]
         chance = f", p {paired[f'{name}_p']:.3f}" if paired.get(f"{name}_p") is not None else ""
         said = f"unknown ({rate['reason']})" if rate["value"] is None else f"{rate['value']:+.3f}{_interval(rate)}{chance}"
-        out.print(f"{name}, second less first, on {paired['n']} labelled cases: {said}", soft_wrap=True)
+        out.print(f"{name}, second less first, on {counted(paired['n'], 'labelled case')}: {said}", soft_wrap=True)
 
 
 def print_pairs(title: str, facts: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from audit_lab.cli_desk import review_lines, review_screen
 from audit_lab.cli_evaluate import moment
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_json, visible
@@ -46,7 +47,7 @@ def review(
         settings = work.profile.review.model_copy(update={"blind_share": blind_share})
         work.profile = work.profile.model_copy(update={"review": settings})
     if as_list:
-        queue = work.review_queue(author, everything=everything).head(limit if limit is not None else sys.maxsize)
+        queue = work.review_queue(author, cases=case or [], everything=everything).head(limit if limit is not None else sys.maxsize)
         if as_json:
             sys.stdout.write(to_json(queue) + "\n")
         else:
@@ -111,8 +112,8 @@ def export_findings(
     if to is None:
         sys.stdout.write(text)
     else:
-        where = files[0] if len(files) == 1 else f"{len(files)} files in {to}"
-        out.print(Text(f"{n} findings: {where}"), soft_wrap=True)
+        where = files[0] if len(files) == 1 else f"{counted(len(files), 'file')} in {to}"
+        out.print(Text(f"{counted(n, 'finding')}: {where}"), soft_wrap=True)
 
 
 release_app = typer.Typer(no_args_is_help=True, help="Proposals for a release, from what people decided. Nothing changes by itself.")

@@ -11,23 +11,37 @@ import typer
 
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_show import emit
-from audit_lab.errors import InputError
+from audit_lab.counting import counted
+from audit_lab.errors import InputError, LedgerError
 from audit_lab.lab import Lab
-from audit_lab.printing import out, visible, write
+from audit_lab.printing import err, out, visible, write
+
+# As an account that does not balance: what was asked for was done, and a problem was found.
+PROBLEM = LedgerError.exit_code
 
 rules_app = typer.Typer(no_args_is_help=True, help="Sigma rules: check them on the lab's data, coverage of known behaviours, proposals.")
 
 
 @rules_app.command("check")
-def check(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
-    """Say per rule whether it is evaluable or blind on these data and why, its hits, sessions, runtime, and who it fires on."""
+def check(
+    lab: LabOption = Path("lab"), profile: ProfileOption = None,
+    allow_unusable: Annotated[bool, typer.Option("--allow-unusable", help="Exit 0 although rules cannot be used.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say per rule whether it is evaluable or blind on these data and why, its hits and who it fires on; exit 1 when one is unusable."""
     found = Lab(lab, profile).check_rules()
     columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "actors", "why"]
     emit(found if as_json else found.select(columns), as_json)
     if not as_json:
         _print_statuses(found)
-        for rule_id, source, why in found.filter(pl.col("status") == "unusable").select("rule_id", "source", "why").iter_rows():
+    unusable = found.filter(pl.col("status") == "unusable")
+    if not as_json:
+        for rule_id, source, why in unusable.select("rule_id", "source", "why").iter_rows():
             out.print(visible(f"unusable: {rule_id} ({source}): {why}"), soft_wrap=True, markup=False)
+    if unusable.height and not allow_unusable:
+        hint = "correct them or move them away; --allow-unusable accepts them"
+        err.print(f"[red]error:[/] {counted(unusable.height, 'rule')} of {found.height} cannot be used (hint: {hint})", soft_wrap=True)
+        raise typer.Exit(PROBLEM)
 
 
 @rules_app.command("coverage")
@@ -60,7 +74,9 @@ def tune(
     except ValueError:
         raise InputError(f"'{until}' is no time", "for example 2026-11-23T05:45:00") from None
     work = Lab(lab, profile)
-    proposals, toml = work.tune_rules(moment if moment.tzinfo else moment.replace(tzinfo=UTC), min_sessions)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    proposals, toml = work.tune_rules(moment, min_sessions)
+    unchecked = work.why_unchecked(moment)
     if to is not None:
         write(toml, to)
     if as_json:
@@ -68,3 +84,5 @@ def tune(
     else:
         emit(proposals.select("exception_id", "scope", "n_sessions", "n_events", "share_of_rule", "status", "why", "expires"), as_json)
         out.print(f"{(proposals['status'] == 'proposed').sum()} proposed, {(proposals['status'] != 'proposed').sum()} refused")
+    if unchecked:
+        err.print(f"[yellow]note:[/] {unchecked}", soft_wrap=True)

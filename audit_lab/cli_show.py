@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from audit_lab.counting import counted
+from audit_lab.errors import JudgeError
 from audit_lab.lab import Lab
 from audit_lab.phrases import CHECKS
 from audit_lab.printing import err, out, print_frame, to_json, visible
+from audit_lab.profile import load_profile
+from audit_lab.review import choose_events, important_events
 
 EVENTS_SHOWN = 50
 _CHECKS_KO = dict(CHECKS.values())
@@ -51,6 +56,24 @@ def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -
     for note in result.notes:
         err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     return result.made
+
+
+@contextmanager
+def naming_profile(work: Lab, profile: str | None) -> Iterator[None]:
+    """Let the hint after a judge's failure name `--profile`: where the next run would not know it, or a setting is missing.
+
+    What failed does not become the settings of a lab, so a plain `audit-lab run` after it would take those of the run before.
+    """
+    try:
+        yield
+    except JudgeError as error:
+        hint = error.hint
+        if profile is not None and work.store.remembered("profile") != load_profile(profile).model_dump(mode="json"):
+            again = f"run again with --profile {shlex.quote(profile)}"
+            hint = hint.replace("run again", again) if "run again" in hint else f"{hint}; {again}".removeprefix("; ")
+        elif profile is None and "judge." in f"{error.what} {hint}":
+            hint = f"{hint}; settings stand in a TOML file: give it as --profile FILE".removeprefix("; ")
+        raise JudgeError(error.what, hint) from None
 
 
 @contextmanager
@@ -97,8 +120,8 @@ def print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
     out.print(table)
 
 
-def print_case(found: dict[str, Any], lang: str = "en") -> None:
-    """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko)."""
+def print_case(found: dict[str, Any], lang: str = "en", *, everything: bool = False) -> None:
+    """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko); every event, or the important ones first."""
     case = found["case"]
     if case:
         chance = "" if found["probability"] is None else f" (probability {found['probability']:.2f})"
@@ -106,18 +129,31 @@ def print_case(found: dict[str, Any], lang: str = "en") -> None:
         out.print(f"[bold]{case['case_id']}[/]  {place}: {escape(case['why'])}")
     for session in found["sessions"].iter_rows(named=True):
         out.print(f"\n[bold]{session['session_id']}[/]  {escape(visible(session['actor']) or '(no user)')} from {session['source_ip']}, "
-                  f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {session['n_events']} events")
+                  f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {counted(session['n_events'], 'event')}")
         out.print(f"  {escape(session['summary'])}", soft_wrap=True)
     for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
         line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
         out.print(escape(line), soft_wrap=True)
     for verdict in found["verdicts"].iter_rows(named=True):
         _print_verdict(verdict, lang)
-    out.print()
-    for event in found["events"].head(EVENTS_SHOWN).iter_rows(named=True):
-        out.print(escape(visible(_event_line(event))), soft_wrap=True)
-    if found["events"].height > EVENTS_SHOWN:
-        out.print(f"… and {found['events'].height - EVENTS_SHOWN:,} more events")
+    _print_events(found, everything)
+
+
+def _print_events(found: dict[str, Any], everything: bool) -> None:
+    """Print events in order of time; where not all are shown, those that grounds cite and signals are made of come before others."""
+    events: pl.DataFrame = found["events"]
+    cited, hits = important_events(found["signals"], found["verdicts"])
+    # What a ground cites is always shown: it is what the verdict rests on.
+    shown = events if everything else choose_events(events, cited, hits, max(EVENTS_SHOWN, len(cited)))
+    out.print("\n● cited by a ground  ○ by a signal", style="dim")
+    for event in shown.iter_rows(named=True):
+        mark = "●" if event["event_id"] in cited else "○" if event["event_id"] in hits else " "
+        out.print(escape(visible(f"{mark} {_event_line(event)}")), soft_wrap=True)
+    left = events.join(shown, on="event_id", how="anti")["event_id"]
+    if len(left):
+        of_signals = left.is_in(list(hits)).sum()
+        some = f", {of_signals:,} of them of signals" if of_signals else ""
+        out.print(f"… and {counted(len(left), 'more event')}{some}: --all shows every one", soft_wrap=True)
 
 
 def _print_verdict(verdict: dict[str, Any], lang: str) -> None:
@@ -149,4 +185,4 @@ def _event_line(event: dict[str, Any]) -> str:
     place = "/".join(part for part in (event["namespace"], event["name"]) if part)
     ended = "" if event["status"] is None else f" {event['status']}"
     command = f" «{event['commands'][0][:60]}»" if event["commands"] and event["subresource"] in ("exec", "attach", "proxy") else ""
-    return f"  {event['time']:%H:%M:%S} {event['verb']} {target[:60]} {place}{ended}{command}  {event['event_id'][:13]}"
+    return f"{event['time']:%H:%M:%S} {event['verb']} {target[:60]} {place}{ended}{command}  {event['event_id'][:13]}"

@@ -234,6 +234,12 @@ class Lab(FigureVerbs):
         proposals = tuned_exceptions(self.store, self.profile, until, min_sessions)
         return proposals, exceptions_toml(proposals)
 
+    def why_unchecked(self, until: datetime) -> str | None:
+        """Say, where no label of work before `until` is malicious, that proposals of exceptions could not be checked, and what to run."""
+        from audit_lab.proposing import why_unchecked  # noqa: PLC0415 - scikit-learn takes a second to import
+
+        return why_unchecked(self.store, until)
+
     def prompt(self, case: str) -> str:
         """Return exactly what a language model would be shown of a case."""
         return case_prompt(self.store, self.profile, case)

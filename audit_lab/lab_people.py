@@ -27,10 +27,13 @@ class PeopleVerbs:
     store: Store
     profile: Profile
 
-    def review_queue(self, author: str | None = None, *, everything: bool = False) -> pl.DataFrame:
-        """Return the cases to look at, in order: alerts by priority, audits among them; the score is null where a case is blind."""
+    def review_queue(self, author: str | None = None, *, cases: Sequence[str] = (), everything: bool = False) -> pl.DataFrame:
+        """Return the cases to look at, in order: alerts by priority, audits among them; the score is null where a case is blind.
+
+        `cases` come first, whatever was said of them before.
+        """
         self._need("verdicts")
-        return hide_blind(review_queue(self.store, self.profile, author, everything=everything))
+        return hide_blind(review_queue(self.store, self.profile, author, include=cases, everything=everything))
 
     def desk(self, author: str, *, cases: Sequence[str] = (), everything: bool = False, limit: int | None = None) -> Desk:
         """Return a desk (docs/review.md): `author`'s way through the queue, case by case; labels are in the lab as they are said.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from audit_lab.counting import counted
 from audit_lab.judge import estimate_case
 from audit_lab.profile import Profile
 from audit_lab.signals import Limits
@@ -34,11 +35,11 @@ def budget_notes(days: pl.DataFrame, limits: Limits) -> list[str]:
     ended = days.filter((pl.col("limit") != "cases") & (pl.col("n_left") > 0))
     loud = days.filter((pl.col("n_floor") * 2 > pl.col("allowed")) & (pl.col("n_left") > 0))
     return [
-        f"{row['day']}: rules with a floor took {row['n_floor']} of {row['allowed']} cases, '{row['loudest']}' alone {row['n_loudest']}: "
-        "see audit-lab rules tune"
+        f"{row['day']}: rules with a floor took {row['n_floor']} of {counted(row['allowed'], 'case')}, "
+        f"'{row['loudest']}' alone {row['n_loudest']}: see audit-lab rules tune"
         for row in loud.iter_rows(named=True)
     ] + [
-        f"{row['day']}: the budget of {row['limit']} allows {row['allowed']} cases ({words[row['limit']]}); "
+        f"{row['day']}: the budget of {row['limit']} allows {counted(row['allowed'], 'case')} ({words[row['limit']]}); "
         f"{row['n_left']} that scored were left out"
         for row in ended.iter_rows(named=True)
     ]

@@ -18,6 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from audit_lab.counting import counted
+
 # Into a pipe or file there is no screen to fit: wide lines beat broken ones.
 out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 err = Console(stderr=True, highlight=False)
@@ -51,7 +53,7 @@ def print_frame(frame: pl.DataFrame) -> None:
         for row in rows:
             out.print(_block(names, row, is_number=frame.dtypes[0].is_numeric()), soft_wrap=True)
     if frame.height > ROWS_SHOWN:
-        out.print(f"… and {frame.height - ROWS_SHOWN:,} more rows (--format csv prints all)")
+        out.print(f"… and {counted(frame.height - ROWS_SHOWN, 'more row')} (--format csv prints all)")
 
 
 def _least_width(texts: tuple[str, ...]) -> int:

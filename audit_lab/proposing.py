@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from audit_lab.calibrating import calibrate_lab
+from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError
 from audit_lab.evaluate import Rate, bootstrap_actors, exact, threshold_proposal
 from audit_lab.govern.proposals import add_proposals, make_proposal, standing_proposals
@@ -89,11 +90,11 @@ def propose_release(
     feedback = lab_feedback(store, profile)
     proposed = [
         *_examples(feedback, profile), *_mistakes(feedback), *_rules(feedback, profile, notes),
-        *_exceptions(store, profile, until), *_threshold(store, profile, until, max_fpr, confidence, notes),
+        *_exceptions(store, profile, until, notes), *_threshold(store, profile, until, max_fpr, confidence, notes),
     ]
     disputed = feedback["decided"].filter("is_disputed").height
     if disputed:
-        notes.append(f"{disputed} cases are left out: people differ on them (audit-lab review --agreement)")
+        notes.append(f"left out: {counted(disputed, 'case')} on which people differ (audit-lab review --agreement)")
     if feedback["decided"].is_empty():
         notes.append("nobody has decided a case yet: audit-lab review")
     with store.appending("proposals"):
@@ -116,7 +117,7 @@ def _ratios(decisions: pl.DataFrame, actors: pl.DataFrame, profile: Profile) -> 
         draw = bootstrap_actors(part["actor"].fill_null("").to_numpy(), profile.evaluate.bootstrap, profile.evaluate.confidence)
         rate = draw.rate(false, np.ones(false.size, dtype=bool), "decided cases")
         if false.size < least:
-            rate = Rate(None, None, None, false.size, f"{false.size} decided cases, {least} needed")
+            rate = Rate(None, None, None, false.size, f"{counted(false.size, 'decided case')}, {least} needed")
         rows.append({
             "what": what, "version": version, "n": false.size, "n_false": int(false.sum()), "ratio": rate.value, "low": rate.low,
             "high": rate.high, "n_actors": part["actor"].n_unique(), "reason": rate.reason,
@@ -134,7 +135,8 @@ def _examples(feedback: dict[str, pl.DataFrame], profile: Profile) -> list[dict[
     for row in mistakes.iter_rows(named=True):
         case_id = next((item for item in row["case_ids"] if item not in found), None)
         if case_id is not None and case_id not in profile.judge.example_cases:
-            found[case_id] = f"shows a {row['direction']} of judge {row['what']} that came {row['n_wrong']} times ({_does(row['pattern'])})"
+            times = counted(row["n_wrong"], "time")
+            found[case_id] = f"shows a {row['direction']} of judge {row['what']} that came {times} ({_does(row['pattern'])})"
     return [
         make_proposal(
             "example", case_id, f"show case {case_id} to models as {decided[case_id]['verdict']}", why,
@@ -165,7 +167,7 @@ def _rules(feedback: dict[str, pl.DataFrame], profile: Profile, notes: list[str]
     rules = {rule.rule_id: rule for rule in load_rules(profile.signals.rules)}
     few = feedback["rules"].filter(pl.col("ratio").is_null()).height
     if few:
-        notes.append(f"{few} rules have fewer than {profile.review.min_decided} decided cases: no false-positive ratio yet")
+        notes.append(f"no false-positive ratio yet for {counted(few, 'rule')} with fewer than {profile.review.min_decided} decided cases")
     for row in feedback["rules"].filter(pl.col("low") >= limit).iter_rows(named=True):
         rule = rules.get(row["what"])
         floor = f"; it has a floor of {rule.floor:g}, so no judge can lower it" if rule and rule.floor is not None else ""
@@ -192,10 +194,22 @@ def tuned_exceptions(store: Store, profile: Profile, until: datetime, min_sessio
         load_rules(profile.signals.rules), signals, events, store.read("sessions"), members, labels, until, min_sessions)
 
 
-def _exceptions(store: Store, profile: Profile, until: datetime | None) -> list[dict[str, Any]]:
+def why_unchecked(store: Store, until: datetime) -> str | None:
+    """Say in one line why proposals from before `until` were checked against no labelled incident, and what to run; None when they were."""
+    earlier = store.scan("sessions").filter(pl.col("end") < until).select("session_id").collect()
+    labels = standing_labels(store).join(earlier, on="session_id", how="semi")
+    if (labels["verdict"] == "malicious").any():
+        return None
+    what = "there are no labels of earlier time" if labels.is_empty() else "no label of earlier time says malicious"
+    return (f"{what} (before {until:%Y-%m-%d %H:%M:%S} UTC), so nothing could be checked against labelled incidents: first "
+            "audit-lab label FILE, or audit-lab review")
+
+
+def _exceptions(store: Store, profile: Profile, until: datetime | None, notes: list[str]) -> list[dict[str, Any]]:
     moment = until or store.scan("sessions").select(pl.col("end").max()).collect().item()
     if moment is None:
         return []
+    notes += [f"exceptions: {why}" for why in [why_unchecked(store, moment)] if why]
     found = tuned_exceptions(store, profile, moment)
     return [
         make_proposal(

@@ -50,7 +50,7 @@ def review_queue(
     author
         Whose queue; None = what anybody still has to look at.
     include
-        Cases (ids or their beginnings) that are in it whatever was said of them.
+        Cases (ids or their beginnings) that come first, whatever was said of them.
     everything
         Also the chosen cases below the line that were not drawn, at the end.
 
@@ -67,10 +67,15 @@ def review_queue(
     plan = plan_audits(
         below.select("case_id", "score", flagged=pl.lit(False)), audit_budget(cases, profile.review), profile.review.seed, strata=(1.0,)
     )
-    return build_queue(
+    chosen = [_case_id(cases, item) for item in include]
+    queue = build_queue(
         cases, store.read("sessions"), current_labels(store.read("labels")), profile.review, author=author, drawn=plan.filter("drawn"),
-        include=[_case_id(cases, item) for item in include], kinds=("alert", "audit", "below") if everything else ("alert", "audit"),
+        include=chosen, kinds=("alert", "audit", "below") if everything else ("alert", "audit"),
     )
+    if not chosen:
+        return queue
+    first = queue.sort(~pl.col("case_id").is_in(chosen), maintain_order=True)
+    return first.with_columns(place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
 
 
 def open_desk(
@@ -88,15 +93,11 @@ def open_desk(
     Parameters
     ----------
     include, everything
-        As in `review_queue`; included cases come first.
+        As in `review_queue`.
     limit
         At most so many cases.
     """
     queue = review_queue(store, profile, author, include=include, everything=everything)
-    if include:
-        chosen = [_case_id(queue, item) for item in include]
-        queue = queue.sort(~pl.col("case_id").is_in(chosen), maintain_order=True).with_columns(
-            place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     queue = queue if limit is None else queue.head(limit)
     rows = {row["case_id"]: row for row in queue.iter_rows(named=True)}
     return Desk(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -183,7 +184,8 @@ def test_a_line_of_garbage_goes_to_quarantine(tmp_path: Path) -> None:
     path.write_bytes(lines(record(), b"garbage password=hunter2", record("id-2")))
     done = run("ingest", path, "--lab", tmp_path / "lab")
     assert done.returncode == 0
-    assert "1 records were not understood" in done.stdout
+    assert "2 events from 1 archive in lab" in done.stdout
+    assert "1 record not understood" in done.stdout
     shown = run("sql", "SELECT * FROM quarantine", "--lab", tmp_path / "lab", "--format", "csv")
     assert "not JSON" in shown.stdout
     assert "hunter2" not in shown.stdout
@@ -238,3 +240,14 @@ def test_exporting_questions_asks_nobody(lab: Path, tmp_path: Path) -> None:
     case = json.loads(run("sql", "SELECT case_id FROM candidates ORDER BY rank LIMIT 1", "--lab", lab, "--format", "json").stdout)[0]["case_id"]
     asked = run("show", case, "--prompt", "--lab", lab).stdout
     assert any(question["messages"][-1]["content"][:400] in asked for question in questions)
+
+
+def test_what_is_counted_is_in_the_singular_for_one() -> None:
+    """Numbers with what they count come from `counted`: '1 cases' cannot be written."""
+    counts = re.compile(r"\}(?: [a-z-]+)? (?:" + "|".join((
+        "actors", "alarms", "answers", "archives", "cases", "days", "duplicates", "events", "features", "files", "findings", "incidents", "labels",
+        "periods", "proposals", "questions", "records", "rows", "rules", "sessions", "stages", "times")) + r")\b")
+    package = Path(__file__).parent.parent / "audit_lab"
+    printed = [*package.glob("cli*.py"), package / "printing.py", package / "proposing.py", package / "limits.py", package / "signals" / "tuning.py"]
+    wrong = [f"{path.name}: {found[0]}" for path in printed for found in counts.finditer(path.read_text(encoding="utf-8"))]
+    assert wrong == []

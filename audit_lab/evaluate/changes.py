@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 
 
@@ -124,7 +125,7 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
     last: datetime = judged["start"].max()  # type: ignore[assignment]
     rows = []
     if wrong.size < 2 * min_segment:
-        reason = f"{wrong.size} cases with a verdict and a label, {2 * min_segment} needed"
+        reason = f"{counted(wrong.size, 'case')} with a verdict and a label, {2 * min_segment} needed"
         rows.append(base | {"period": last, "alarm": None, "reason": reason})
     found = change_points(wrong, alpha, min_segment, seed=seed)
     cuts = [0, *(change.at for change in found), int(wrong.size)]

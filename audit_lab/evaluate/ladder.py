@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.evaluate.comparison import mcnemar
 from audit_lab.evaluate.confusion import MALICIOUS
@@ -97,9 +98,9 @@ def _against(before: np.ndarray | None, found: np.ndarray) -> dict[str, Any]:
     if net == 0:
         says = "adds nothing at this budget"
     elif net < 0:
-        says = f"loses {-net} incidents at this budget" if net < -1 else "loses 1 incident at this budget"
+        says = f"loses {counted(-net, 'incident')} at this budget"
     else:
-        says = f"finds {net} more incidents" if net > 1 else "finds 1 more incident"
+        says = f"finds {counted(net, 'more incident')}"
     if net and p_value is not None and p_value > SIGNIFICANT:
         says += ", which may be chance"
     return {"gained": gained, "lost": lost, "p_value": p_value, "says": says}

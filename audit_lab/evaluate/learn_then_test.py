@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.evaluate.neyman_pearson import Promise, actor_maxima, needed_units, reachable_only, scorer_rows, too_few
 
@@ -123,7 +124,7 @@ def calibrate_precision(session_scores: pl.DataFrame, min_precision: float, conf
     made = Promise(None, limit, confidence, "flagged actors", most, needed, None, None, kind="precision", method="learn then test",
                    scorer=scorer)
     if most < needed:
-        return replace(made, reason=f"{most} actors reach any score, {needed} needed")
+        return replace(made, reason=f"{counted(most, 'actor')} at any score, {needed} needed")
     p_values = binomial_p_value(wrong, flagged, limit)
     kept = _kept(p_values[::-1], error)[::-1]
     if not kept.any():

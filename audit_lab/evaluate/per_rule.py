@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from audit_lab.counting import counted
 from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 
@@ -56,7 +57,7 @@ def rule_figures(sessions: pl.DataFrame, signals: pl.DataFrame, classes: np.ndar
         n, bad = int(hit.sum()), int((hit & malicious).sum())
         precision = draw.rate(malicious, hit, "sessions with a hit")
         if n < MIN_SESSIONS:
-            precision = Rate(None, None, None, n, f"{n} sessions with a hit, {MIN_SESSIONS} needed")
+            precision = Rate(None, None, None, n, f"{counted(n, 'session')} with a hit, {MIN_SESSIONS} needed")
         fpr = draw.rate(hit, ~malicious, "sessions that are not malicious")
         found.append(RuleFigures(str(rule), str(version or ""), n, bad, precision, fpr))
     return sorted(found, key=lambda figures: (figures.rule, figures.version))

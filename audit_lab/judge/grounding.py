@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.counting import counted
 from audit_lab.judge import facts as fact
 from audit_lab.judge.case_numbers import CaseNumbers
 from audit_lab.judge.omissions import exculpatory_facts, omitted
@@ -94,7 +95,7 @@ class _Checker:
         if not cited:
             return "cites no event"
         if outside:
-            return f"cites {len(outside)} events that are not in the case's evidence"
+            return f"cites {counted(len(outside), 'event')} outside the case's evidence"
         of_kind = self.events[case_id, claim["predicate"]]
         later = self.events[case_id, claim["then"]] if claim["kind"] == "order" else {}
         strange = [event_id for event_id in cited if event_id not in of_kind and event_id not in later]

@@ -18,13 +18,12 @@ from audit_lab.review.ledger import append_labels, current_labels, disagreements
 from audit_lab.review.ocsf import detection_finding
 from audit_lab.review.queue import audit_budget, build_queue, hide_blind, prioritise
 from audit_lab.review.tickets import ticket, ticket_markdown
-from audit_lab.review.view import case_view
+from audit_lab.review.view import case_view, choose_events, important_events
 
 __all__ = [
-    "EVENT_COLUMNS", "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_findings", "cohen_kappa",
-    "current_labels",
-    "decided_cases", "detection_finding", "disagreements", "hide_blind", "judge_decisions", "krippendorff_alpha", "label_sessions",
-    "make_finding", "match_incidents", "new_label", "prioritise", "pull_of_the_score", "ratings", "read_incidents", "read_label_file",
-    "repeated_mistakes", "rule_decisions", "session_classes", "spread_case_labels", "ticket", "ticket_markdown", "utc_now",
-    "wrong_grounds",
+    "EVENT_COLUMNS", "Desk", "SaidLabel", "append_labels", "audit_budget", "build_queue", "case_view", "choose_events", "choose_findings",
+    "cohen_kappa", "current_labels", "decided_cases", "detection_finding", "disagreements", "hide_blind", "important_events",
+    "judge_decisions", "krippendorff_alpha", "label_sessions", "make_finding", "match_incidents", "new_label", "prioritise",
+    "pull_of_the_score", "ratings", "read_incidents", "read_label_file", "repeated_mistakes", "rule_decisions", "session_classes",
+    "spread_case_labels", "ticket", "ticket_markdown", "utc_now", "wrong_grounds",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.review.ledger import VERDICTS, WITHDRAWN, new_label
 from audit_lab.review.queue import hide_blind
@@ -94,7 +95,7 @@ class Desk:
 
     def __repr__(self) -> str:
         done = self.progress
-        return f"Desk({self.author!r}: {done['n_done']} of {done['n']} cases labelled, {done['n_left']} left)"
+        return f"Desk({self.author!r}: {done['n_done']} of {counted(done['n'], 'case')} labelled, {done['n_left']} left)"
 
     # ---- looking -----------------------------------------------------------------------------------------
 

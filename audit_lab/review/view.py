@@ -59,8 +59,7 @@ def case_view(
     grounds = verdict.get("grounds") or []
     ordered = sessions.sort("start", "session_id")
     merged = _merged(signals)
-    cited = {event_id for ground in grounds for event_id in ground["event_ids"] or []}
-    hits = {event_id: -place for place, signal in reversed(list(enumerate(merged))) for event_id in signal["event_ids"]}
+    cited, hits = _cited(grounds), _hits(merged)
     shown = choose_events(events.sort("time", "event_id"), cited, hits)
     causes = links.filter(pl.col("kind") != "follow_up")  # what controllers did because of somebody is plenty and says little
     roles = dict(stories.select("session_id", "role").iter_rows())
@@ -95,6 +94,19 @@ def blinded(view: Mapping[str, Any], facts: str) -> dict[str, Any]:
     hidden = dict.fromkeys((*HIDDEN_WHEN_BLIND, "why", "judge", "summary_wrong", "omitted", "abstain"))
     signals = [{**signal, "strength": None} for signal in view["signals"]]
     return {**view, **hidden, "summary": facts, "summary_by": "facts", "signals": signals}
+
+
+def important_events(signals: pl.DataFrame, verdicts: pl.DataFrame) -> tuple[set[str], dict[str, int]]:
+    """Return the events that the grounds of the verdict that counts cite, and those of signals with their weights, for `choose_events`."""
+    return _cited(_verdict(verdicts).get("grounds") or []), _hits(_merged(signals))
+
+
+def _cited(grounds: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {event_id for ground in grounds for event_id in ground["event_ids"] or []}
+
+
+def _hits(merged: list[dict[str, Any]]) -> dict[str, int]:
+    return {event_id: -place for place, signal in reversed(list(enumerate(merged))) for event_id in signal["event_ids"]}
 
 
 def choose_events(events: pl.DataFrame, cited: set[str], hits: Mapping[str, int], limit: int = EVENTS_SHOWN) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.counting import counted
 from audit_lab.hashing import short_id
 from audit_lab.signals.exceptions import RuleException
 from audit_lab.signals.rulebook import Rule
@@ -93,7 +94,7 @@ def _proposal(habit: dict[str, str | int | None], rule: Rule, incidents: pl.Data
         sources=(source,), clients=(client,), namespaces=(_exact(str(namespace)),) if namespace is not None else (),
     )
     hidden = incidents.filter(exception.matches())["target_id"].unique().sort().to_list()
-    status, why = "proposed", f"{habit['n_sessions']} sessions, none of them part of a labelled incident"
+    status, why = "proposed", f"{counted(int(habit['n_sessions'] or 0), 'session')}, part of no labelled incident"
     if habit["actor_kind"] in ("anonymous", "unauthenticated"):
         status, why = "refused", "anybody can come without a credential"
     if hidden:

@@ -182,7 +182,7 @@ def test_too_few_units_are_refused_with_the_needed_number() -> None:
     assert calibrate_recall(np.full(10, 0.9), 0.9, 0.95).reason == "10 independent malicious incidents, 29 needed"
     assert needed_units(0.1, 0.95) == 29
     assert calibrate_fpr(actors(np.zeros(58)), 0.05, 0.95).reason == "58 independent actors, 59 needed"
-    assert "actors reach any score" in str(calibrate_precision(actors(np.zeros(4)), 0.5, 0.95).reason)
+    assert "4 actors at any score" in str(calibrate_precision(actors(np.zeros(4)), 0.5, 0.95).reason)
     assert calibrate_daily_cost(np.zeros((5, GRID.size)), 1, 0.2, 0.95)[0].reason == "5 independent days, 21 needed"
 
 

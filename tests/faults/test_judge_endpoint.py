@@ -228,7 +228,7 @@ def test_ids_that_do_not_exist_make_the_ground_fail(case, pack):
     with serving(answering({**GOOD, "grounds": [ground]})) as endpoint:
         made = ask(case, pack, endpoint.url)
     checked = verify_verdicts(made.verdicts, pack, case.events, case.session_events, case.candidates)
-    assert checked["grounds"][0][0]["wrong"] == "cites 1 events that are not in the case's evidence"
+    assert checked["grounds"][0][0]["wrong"] == "cites 1 event outside the case's evidence"
     assert not checked["usable"][0]
 
 

@@ -96,7 +96,7 @@ def test_events_that_do_not_exist_or_belong_to_another_case_are_marked(case, pac
     other = case.events.filter(pl.col("user") == "dev-1")["event_id"][0]
     for strange in ("e99", other):
         found = ground(case, pack, claim("count", "request", 1), [strange])
-        assert found["wrong"] == "cites 1 events that are not in the case's evidence"
+        assert found["wrong"] == "cites 1 event outside the case's evidence"
 
 
 def test_a_privilege_that_was_refused_does_not_hold(pack):
