@@ -24,6 +24,7 @@ from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
+from audit_lab.private import private_file
 from audit_lab.profile import load_profile
 from audit_lab.signals import load_exceptions, load_rules
 
@@ -209,7 +210,7 @@ def sql(
     elif shape == "csv":
         write(to_csv(frame), to)
     elif shape == "parquet" and to is not None:
-        frame.write_parquet(to)
+        frame.write_parquet(private_file(to))
     else:
         raise InputError(f"format '{shape}' cannot be printed", "--format table, csv or json; parquet needs --out FILE")
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from audit_lab import __version__, tables
 from audit_lab.errors import InputError
+from audit_lab.private import private_file, private_folder
 from audit_lab.profile import Profile
 from audit_lab.review import build_queue, choose_findings, current_labels, detection_finding, make_finding, ticket, ticket_markdown
 from audit_lab.reviewing import prioritised_cases, view_case
@@ -89,8 +90,8 @@ def export_findings(
         files = {to: whole}
     for path, text in files.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            private_folder(path.parent)
+            private_file(path).write_text(text, encoding="utf-8")
         except OSError as error:
             raise InputError(f"'{path}' cannot be written: {error.strerror}", "give a folder or a file as --out") from None
     return whole, list(files), len(found)

@@ -22,6 +22,7 @@ from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge, sameness_notes
 from audit_lab.limits import budget_notes, case_limits
+from audit_lab.private import private_folder
 from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
@@ -207,7 +208,7 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
         run.notes.append(f"no session embeddings: {error}")
         return None, tables.empty("embeddings")
     if made.static is not None and static is None:
-        (run.store.root / "models").mkdir(exist_ok=True)
+        private_folder(run.store.root / "models")
         save_static(made.static, run.store.root / "models" / f"{made.static.digest}.npz")
         run.store.remember("static_model", {"digest": made.static.digest, "lesson": lesson})
     vectors = pl.DataFrame(

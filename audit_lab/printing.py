@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit_lab.counting import counted
+from audit_lab.private import private_file
 
 # Into a pipe or file there is no screen to fit: wide lines beat broken ones.
 out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
@@ -108,7 +109,7 @@ def write(text: str, to: Path | None) -> None:
     if to is None:
         sys.stdout.write(text)
     else:
-        to.write_text(text, encoding="utf-8")
+        private_file(to).write_text(text, encoding="utf-8")
 
 
 def to_json(value: Any) -> str:

@@ -22,6 +22,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import ContractError, LabError
 from audit_lab.hashing import frame_digest, text_digest
+from audit_lab.private import private_file, private_folder
 
 FORMAT = 1
 # A reader may hold a lazy frame over files that a newer manifest no longer names: keep them for a while.
@@ -146,8 +147,7 @@ class Store:
 
     def _lock_file(self, name: str) -> IO[str]:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            return (self.root / name).open("w")
+            return private_file(private_folder(self.root) / name).open("w")
         except OSError as error:
             raise LabError(f"lab '{self.root}' cannot be written: {error.strerror}", "choose another --lab") from None
 
@@ -167,10 +167,9 @@ class Store:
         checked = tables.check(frame, name)
         table = tables.TABLES[name]
         digest = frame_digest(checked, table.key, tuple(column for column, spec in table.columns.items() if spec.volatile))
-        folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.root / name)
         file = f"{name}/{digest[:12]}-{time.time_ns():x}.parquet"
-        temporary = self.root / f"{file}.tmp"
+        temporary = private_file(self.root / f"{file}.tmp")
         checked.write_parquet(temporary, compression="zstd", statistics=True)
         temporary.replace(self.root / file)
         return {"file": file, "rows": checked.height, "digest": digest, **facts}
@@ -201,7 +200,7 @@ class Store:
 
     def _commit(self, manifest: dict[str, Any]) -> None:
         path = self.root / "manifest.json"
-        temporary = self.root / f"manifest.{os.getpid()}.tmp"
+        temporary = private_file(self.root / f"manifest.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         temporary.replace(path)
         self._sweep(manifest)

@@ -17,6 +17,7 @@ from audit_lab.archive.stages import RECORD, classify_records, count_fates
 from audit_lab.errors import InputError
 from audit_lab.hashing import short_id
 from audit_lab.masking import policy_digest
+from audit_lab.private import private_file, private_folder
 from audit_lab.profile import ArchiveSettings
 from audit_lab.store import Store
 
@@ -110,8 +111,7 @@ def _ingest_file(
 
 
 def _spill(folder: Path, index: int, frame: pl.DataFrame) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{index}.parquet"
+    path = private_file(private_folder(folder) / f"{index}.parquet")
     frame.write_parquet(path, compression="lz4")
     return path
 

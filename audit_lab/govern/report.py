@@ -28,6 +28,7 @@ from audit_lab.govern.story_chart import draw_story
 from audit_lab.govern.svg import picture_svg
 from audit_lab.govern.threshold_section import threshold_section
 from audit_lab.govern.words import check_language, translate
+from audit_lab.private import private_file, private_folder
 from audit_lab.visible import visible, visible_markup
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,8 +51,8 @@ def write_report(data: ReportInput, path: str | Path) -> Path:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8")
+        private_folder(target.parent)
+        private_file(temporary).write_text(page, encoding="utf-8")
         temporary.replace(target)
     except OSError as error:
         raise InputError(f"the report cannot be written to '{target}': {error.strerror}", "choose another --out") from None

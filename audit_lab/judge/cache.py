@@ -18,6 +18,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import JudgeError
 from audit_lab.hashing import text_digest
+from audit_lab.private import private_file, private_folder
 
 ANSWERS, CALLS = "answers.jsonl", "calls.jsonl"
 
@@ -66,8 +67,8 @@ class LineFile:
             return
         line = json.dumps(item, sort_keys=True, ensure_ascii=True).encode() + b"\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock, self._path.open("ab") as file:
+            private_folder(self._path.parent)
+            with self._lock, private_file(self._path).open("ab") as file:
                 # A crash may have left half a line: start on a new one.
                 if file.tell() and not self._ends_whole():
                     file.write(b"\n")

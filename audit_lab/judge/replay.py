@@ -20,6 +20,7 @@ from audit_lab.judge.prompt import Examples, build_prompts, load_template
 from audit_lab.judge.rows import count_tokens
 from audit_lab.judge.schema import AnswerError, answer_schema, parse_answer
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.private import private_file
 
 JUDGE_ID = "replay"
 MAX_LINE_BYTES = 1 << 20
@@ -117,7 +118,7 @@ def export_prompts(
         else:
             lines.append({"prompt_sha256": prompt.sha256, "messages": prompt.messages, "schema": schema})
     try:
-        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+        private_file(path).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     except OSError as error:
         raise InputError(f"prompts cannot be written to '{path}': {error.strerror}", "choose another file") from None
     return len(lines)

@@ -23,6 +23,7 @@ import scipy.linalg
 import scipy.sparse
 
 from audit_lab.errors import InputError, MissingExtraError
+from audit_lab.private import private_file
 from audit_lab.signals.embeddings import Vectors
 
 # How much vectors of rare words shrink towards the mean text: the one that does best on a fifth of the lesson, kept aside for it.
@@ -156,7 +157,7 @@ def embed_static(texts: Sequence[str], static: StaticModel) -> Vectors:
 
 def save_static(static: StaticModel, path: str | Path) -> None:
     """Write a static model as plain arrays (npz, no pickle)."""
-    with Path(path).open("wb") as handle:
+    with private_file(Path(path)).open("wb") as handle:
         np.savez(handle, teacher=np.array(static.teacher), words=np.array(static.words), pairs=static.pairs, vectors=static.vectors)
 
 

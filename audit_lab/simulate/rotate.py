@@ -12,6 +12,8 @@ from types import TracebackType
 
 import numpy as np
 
+from audit_lab.private import private_file, private_folder
+
 _PIECE = 1000  # lines: how closely files keep to their size
 _LEVEL = 1  # audit logs shrink to a tenth at any level; the fastest keeps up with two cores
 
@@ -66,7 +68,7 @@ class RotatingWriter:
         if not self._parts:
             return
         path = self._path()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self.files.append(path)
         self.bytes += self._size
         self._pending.append(self._pool.submit(_write_gzip, path, self._parts))
@@ -87,7 +89,7 @@ class RotatingWriter:
 def _write_gzip(path: Path, parts: Sequence[bytes]) -> int:
     # Window bits 31: a gzip header without name and time, so that the same lines make the same bytes.
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
-    with path.open("wb") as stream:
+    with private_file(path).open("wb") as stream:
         for part in parts:
             stream.write(packer.compress(part))
         stream.write(packer.flush())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from audit_lab.errors import InputError
+from audit_lab.private import private_file, private_folder
 from audit_lab.profile import SessionSettings
 from audit_lab.simulate.aliases import Names
 from audit_lab.simulate.calendar import Drift, default_drifts, make_calendar
@@ -108,8 +109,8 @@ def simulate(
     tally = Tally()
     with (
         RotatingWriter(folder / "archives", int(rotate_mib * (1 << 20)), threads) as writer,
-        (folder / "sessions.jsonl").open("w", encoding="utf-8", newline="\n") as sessions_file,
-        (folder / "incidents.jsonl").open("w", encoding="utf-8", newline="\n") as incidents_file,
+        private_file(folder / "sessions.jsonl").open("w", encoding="utf-8", newline="\n") as sessions_file,
+        private_file(folder / "incidents.jsonl").open("w", encoding="utf-8", newline="\n") as incidents_file,
     ):
         for cluster in range(clusters):
             for day in range(days):
@@ -133,7 +134,7 @@ def simulate(
         "rotate_mib": rotate_mib,
     }
     manifest = make_manifest(asked, report, recording, libraries, load, planted, names, tally)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    private_file(folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
@@ -164,8 +165,7 @@ def _write_lines(stream: TextIO, rows: Sequence[Mapping[str, Any]]) -> None:
 def _empty_folder(folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is not empty", "name a new folder: simulated archives are never mixed with others")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return private_folder(folder)
 
 
 def _check(
