@@ -25,6 +25,7 @@ from audit_lab.judge import (
     render_prompt,
     route_cases,
 )
+from audit_lab.lines import CaseLines, case_lines
 from audit_lab.pipeline import Run, answers_folder, judge_candidates, merged_egress, standing_labels
 from audit_lab.profile import JudgeSettings, Profile
 from audit_lab.store import Store
@@ -126,9 +127,9 @@ def compare_judges(store: Store, profile: Profile, first: str, second: str) -> t
         When a judge cannot judge a single case.
     """
     a, b = _judged(store, profile, first), _judged(store, profile, second)
-    line = profile.evaluate.threshold
+    lines = _lines(store, profile)
     paired, why = _paired(store, profile, a, b)
-    return compare_summary(a, b, line) | {"paired": paired, "why_not_paired": why}, compare_verdicts(a, b, line)
+    return compare_summary(a, b, lines) | {"paired": paired, "why_not_paired": why}, compare_verdicts(a, b, lines)
 
 
 def _judged(store: Store, profile: Profile, name: str) -> pl.DataFrame:
@@ -153,9 +154,13 @@ def _paired(store: Store, profile: Profile, a: pl.DataFrame, b: pl.DataFrame) ->
     ours, theirs = (frame.filter("usable").select("case_id", "score") for frame in (a, b))
     if not truth["malicious"].any():
         return None, "no case is labelled malicious"
-    settings = profile.evaluate
-    found = compare_versions(truth, ours, theirs, settings.threshold, settings.bootstrap, settings.confidence, profile.signals.seed)
+    settings, lines = profile.evaluate, _lines(store, profile)
+    found = compare_versions(truth, ours, theirs, lines, settings.bootstrap, settings.confidence, profile.signals.seed)
     return found.as_dict(), None
+
+
+def _lines(store: Store, profile: Profile) -> CaseLines:
+    return case_lines(store.read("candidates"), store.scan("sessions"), profile.evaluate)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import MissingExtraError
 from audit_lab.evaluate import FAMILIES, DriftCounts, count_drift, drift_periods, error_changes
+from audit_lab.lines import case_lines, reaches
 from audit_lab.pipeline import standing_labels
-from audit_lab.profile import Profile
+from audit_lab.profile import EvaluateSettings, Profile
 from audit_lab.review import session_classes
 from audit_lab.signals import embed_static, load_static, model_key
 from audit_lab.store import Store
@@ -37,7 +38,7 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
         weeks = store.scan("sessions").select(pl.col("start").dt.truncate("1w").n_unique()).collect().item()
         by = "week" if weeks > 1 else "day"
     moment = datetime(since.year, since.month, since.day, tzinfo=UTC) if since is not None else None
-    judged = judged_cases(store, profile.evaluate.threshold)
+    judged = judged_cases(store, profile.evaluate)
     found = drift_periods(drift_counts(store, profile, judged, "1h" if by == "day" else "1d"), profile.drift, by, moment)
     compared = found.filter(pl.col("kind") != "none").height > 0
     return tables.check(pl.concat([found, error_changes(judged, by)]) if compared else found, "drifts")
@@ -102,8 +103,8 @@ def drift_counts(store: Store, profile: Profile, judged: pl.DataFrame, every: st
     )
 
 
-def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
-    """Return the judged cases beside what people said of them.
+def judged_cases(store: Store, settings: EvaluateSettings) -> pl.DataFrame:
+    """Return the judged cases beside what people said of them; `settings` is section evaluate of the profile.
 
     Returns
     -------
@@ -111,7 +112,9 @@ def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
     none), flagged, malicious (of the labels on the case or its sessions the strongest; null where there is none but 'unsure'), opinion
     (the incident that the label comes from, else the case: ten cases of one incident are one judgement).
     """
-    cases = store.scan("candidates").select("case_id", session_id="session_ids").collect().explode("session_id", empty_as_null=False)
+    candidates = store.read("candidates")
+    lines = case_lines(candidates, store.scan("sessions"), settings)
+    cases = candidates.select("case_id", session_id="session_ids").explode("session_id", empty_as_null=False)
     usable = store.scan("verdicts").filter(pl.col("usable")).group_by("case_id").agg(pl.col("score").max()).collect()
     labels = standing_labels(store).filter(pl.col("verdict") != "unsure")
     of_sessions = session_classes(labels).select("session_id", of_session=pl.col("verdict") == "malicious")
@@ -126,7 +129,7 @@ def judged_cases(store: Store, threshold: float) -> pl.DataFrame:
         .group_by("case_id").agg(pl.col("start").min(), pl.col("of_session").max(), pl.col("opinion").min())
         .join(of_cases, on="case_id", how="left").join(usable, on="case_id", how="left")
         .select(
-            "case_id", "start", "score", flagged=(pl.col("score") >= threshold).fill_null(False),
+            "case_id", "start", "score", flagged=reaches(pl.col("score"), lines).fill_null(False),
             malicious=pl.max_horizontal("of_session", "of_case"), opinion=pl.coalesce("opinion", "case_id"),
         ).sort("start", "case_id")
     )

@@ -14,6 +14,7 @@ from audit_lab.evaluate import Evaluation, LearntCalibrator, Rate, Rung, evaluat
 from audit_lab.evaluate.rows import VERSIONS
 from audit_lab.evaluate.scorers import session_scores
 from audit_lab.judge import load_template, make_judge
+from audit_lab.lines import session_lines
 from audit_lab.pipeline import Run, code_digest, judge_candidates, rules_digest, standing_labels
 from audit_lab.profile import Profile
 from audit_lab.signals import load_rules, rank_cases, run_rules_aside
@@ -245,8 +246,8 @@ def _rungs(
 
     def judged(verdicts: pl.DataFrame) -> np.ndarray:
         made = session_scores(
-            found.sessions.sort("session_id"), found.scores, found.candidates, verdicts, profile.evaluate.threshold,
-            found.session_events,
+            found.sessions.sort("session_id"), found.scores, found.candidates, verdicts,
+            session_lines(found.sessions.sort("session_id"), profile.evaluate), found.session_events,
         )
         return np.where(made.shown, made.by_scorer["all"], -np.inf)
 

@@ -14,6 +14,7 @@ from audit_lab.cases import opened_judge
 from audit_lab.errors import InputError
 from audit_lab.evaluate import injection_success
 from audit_lab.evaluate.intervals import Rate
+from audit_lab.lines import case_lines, reaches
 from audit_lab.pipeline import Run, judge_candidates
 from audit_lab.profile import Profile
 from audit_lab.store import Store
@@ -65,10 +66,11 @@ def injection_run(store: Store, profile: Profile, texts: tuple[str, ...] = TEXTS
     InputError
         When nothing has been judged.
     """
-    verdicts, line = store.read("verdicts"), profile.evaluate.threshold
+    verdicts = store.read("verdicts")
     if verdicts.is_empty():
         raise InputError("no verdicts to test", "audit-lab run")
-    findings = verdicts.filter(pl.col("score") >= line).select("case_id", "score")
+    lines = case_lines(store.read("candidates"), store.scan("sessions"), profile.evaluate)
+    findings = verdicts.filter(reaches(pl.col("score"), lines)).select("case_id", "score")
     run = Run(store, profile)
     chosen = run.table("candidates").join(findings, on="case_id", how="semi", maintain_order="left")
     members = chosen.select(session_id="session_ids").explode("session_id", empty_as_null=False)
@@ -83,4 +85,4 @@ def injection_run(store: Store, profile: Profile, texts: tuple[str, ...] = TEXTS
             heard = said.select("case_id", now=pl.col("score").fill_null(-1.0))
             lowest = lowest.join(heard, on="case_id", how="left", maintain_order="left").with_columns(
                 score=pl.min_horizontal("score", pl.col("now").fill_null(-1.0))).drop("now")
-    return injection_success(findings, lowest, line, profile.evaluate.confidence)
+    return injection_success(findings, lowest, lines, profile.evaluate.confidence)

@@ -22,6 +22,7 @@ from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
 from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge, sameness_notes
 from audit_lab.limits import budget_notes, case_limits
+from audit_lab.lines import case_lines
 from audit_lab.private import private_folder
 from audit_lab.profile import Profile, SignalSettings
 from audit_lab.review import current_labels, spread_case_labels
@@ -268,11 +269,12 @@ def judge_candidates(
     """
     # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
     links = run.table("links").filter(pl.col("kind") != "follow_up")
+    chosen = run.table("candidates") if candidates is None else candidates
     return run_judge(
-        run.table("candidates") if candidates is None else candidates, run.table("sessions"), run.table("session_events"),
+        chosen, run.table("sessions"), run.table("session_events"),
         run.table("events") if events is None else events, run.table("signals"), judge, run.profile.judge, links=links,
         stories=run.table("stories"), labels=standing_labels(run.store),
-        review_line=run.profile.evaluate.threshold, evidence=evidence,
+        review_line=case_lines(chosen, run.table("sessions"), run.profile.evaluate), evidence=evidence,
     )
 
 
@@ -313,7 +315,7 @@ def _fingerprint(run: Run, stage: Stage) -> str:
     if stage.name == "candidates":
         extra.append(str(case_limits(run.profile)[0]))
     if stage.name == "verdicts":
-        extra.append(str(run.profile.evaluate.threshold))
+        extra.append(f"{run.profile.evaluate.threshold} {sorted(run.profile.evaluate.thresholds.items())}")
         extra.append(_files_digest(Path(run.profile.judge.prompt)) if run.profile.judge.prompt.endswith(".md") else "")
         # Labels become examples for models only; the baseline does not look at them.
         extra.append(run.store.digest("labels") if run.judge is not None or _asks_a_model(run.profile) else "")

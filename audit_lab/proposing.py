@@ -16,6 +16,7 @@ from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError
 from audit_lab.evaluate import Rate, bootstrap_actors, exact, threshold_proposal
 from audit_lab.govern.proposals import add_proposals, make_proposal, standing_proposals
+from audit_lab.lines import case_lines
 from audit_lab.pipeline import standing_labels
 from audit_lab.predicates import PREDICATES
 from audit_lab.profile import Profile
@@ -52,7 +53,8 @@ def lab_feedback(store: Store, profile: Profile) -> dict[str, pl.DataFrame]:
     # A challenger in shadow is used for nothing, but how it would have done is what it is there for.
     verdicts = pl.concat([store.read("verdicts"), store.read("shadow_verdicts")])
     decided = decided_cases(current_labels(store.read("labels")), candidates)
-    judged = judge_decisions(decided, verdicts, profile.evaluate.threshold)
+    lines = case_lines(candidates, store.scan("sessions"), profile.evaluate)
+    judged = judge_decisions(decided, verdicts, lines)
     actors = _first_actors(store, candidates)
     pull = pull_of_the_score(decided, prioritised_cases(store, profile))
     rates = [exact(agreed, n).as_dict() for n, agreed in pull.select("n", "n_agree").iter_rows()]

@@ -13,6 +13,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.cases import read_originals_of
 from audit_lab.errors import InputError
+from audit_lab.lines import case_lines
 from audit_lab.profile import Profile
 from audit_lab.review import (
     Desk,
@@ -35,9 +36,9 @@ from audit_lab.store import Store
 
 def prioritised_cases(store: Store, profile: Profile) -> pl.DataFrame:
     """Return every candidate with the score that counts, its priority and the reason (`review.prioritise`)."""
-    return prioritise(
-        store.read("candidates"), store.read("verdicts"), store.read("signals"), profile.review, profile.evaluate.threshold
-    )
+    candidates = store.read("candidates")
+    lines = case_lines(candidates, store.scan("sessions"), profile.evaluate)
+    return prioritise(candidates, store.read("verdicts"), store.read("signals"), profile.review, lines)
 
 
 def review_queue(

@@ -102,7 +102,7 @@ class Month:
         self.signals, self.scores, self.archives = (store.read(name) for name in ("signals", "scores", "archives"))
         self.labelled = session_classes(standing_labels(store))
         self.vectors, self.why = session_vectors(store, self.profile, self.sessions)
-        self.judged = judged_cases(store, self.profile.evaluate.threshold)
+        self.judged = judged_cases(store, self.profile.evaluate)
         truth = match_sessions(read_truth(root), store.read("session_events")).filter(pl.col("kind") == "malicious")
         self.malicious = set(truth["session_id"].drop_nulls())
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from audit_lab import InputError, Lab
 from audit_lab.cli import app
 from audit_lab.drifting import drift_alarms, judged_cases, session_vectors
+from audit_lab.profile import Profile
 from audit_lab.review import append_labels, new_label
 from audit_lab.signals import StaticModel, save_static
 
@@ -128,7 +129,7 @@ def test_a_persons_word_stands_beside_the_verdict(changed: Lab) -> None:
     ])
     with store.writing():
         store.replace("labels", append_labels(kept, labels))
-    found = dict(judged_cases(store, 0.5).select("case_id", "malicious").iter_rows())
+    found = dict(judged_cases(store, Profile().evaluate).select("case_id", "malicious").iter_rows())
     assert [found[cases["case_id"][place]] for place in range(3)] == [True, False, None]
     with store.writing():
         store.replace("labels", kept)

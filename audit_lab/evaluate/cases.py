@@ -10,6 +10,7 @@ import polars as pl
 from audit_lab.evaluate.intervals import Rate, bootstrap_actors, exact
 from audit_lab.evaluate.probability import probability_figures
 from audit_lab.evaluate.ranking import average_precision_rate
+from audit_lab.lines import Lines, reaches
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def case_truth(candidates: pl.DataFrame, sessions: pl.DataFrame, labels: pl.Data
 
 
 def judge_figures(
-    truth: pl.DataFrame, verdicts: pl.DataFrame, threshold: float = 0.5, resamples: int = 1000, confidence: float = 0.95, seed: int = 7
+    truth: pl.DataFrame, verdicts: pl.DataFrame, threshold: Lines = 0.5, resamples: int = 1000, confidence: float = 0.95, seed: int = 7
 ) -> JudgeFigures:
     """Return the figures of one judge over the cases it was asked about.
 
@@ -82,7 +83,7 @@ def judge_figures(
     verdicts
         Table `verdicts` of one judge version; rows without a score were not answered.
     threshold
-        Score from which a case counts as called malicious.
+        Score from which a case counts as called malicious, or the lines of the cases.
     resamples, confidence, seed
         Of the bootstrap over actors.
 
@@ -96,7 +97,7 @@ def judge_figures(
     answered = asked.filter(pl.col("score").is_not_null())
     scores, malicious = answered["score"].to_numpy().astype(float), answered["malicious"].to_numpy().astype(bool)
     draw = bootstrap_actors(answered["actor"].to_numpy(), resamples, confidence, seed)
-    flagged = scores >= threshold
+    flagged = answered.select(reaches(pl.col("score"), threshold)).to_series().to_numpy().astype(bool)
     # A verdict for which nothing was sent costs nothing.
     paid = asked.filter(pl.col("tokens_in") + pl.col("tokens_out") > 0)["cost_usd"]
     cost = None if not asked.height or paid.null_count() else float(paid.sum())

@@ -29,6 +29,7 @@ from audit_lab.evaluate.scorers import SCORERS, session_scores
 from audit_lab.evaluate.splits import decay
 from audit_lab.evaluate.views import histogram, incident_rows, incident_scores, long_scores, precision_recall_points
 from audit_lab.hashing import frame_digest, short_id
+from audit_lab.lines import Lines, case_lines, session_lines
 from audit_lab.profile import EvaluateSettings
 
 
@@ -93,9 +94,9 @@ def evaluate(
     actors = (sessions["cluster"] + "\x1f" + sessions["actor"]).to_numpy()
     draw = bootstrap_actors(actors, settings.bootstrap, settings.confidence, seed)
     cases = case_population(sessions, scores, candidates, classes, placed, settings.bootstrap, settings.confidence, seed)
-    by_scorer, why_not, shown = session_scores(sessions, scores, candidates, verdicts, settings.threshold, session_events)
+    line = session_lines(sessions, settings)
+    by_scorer, why_not, shown = session_scores(sessions, scores, candidates, verdicts, line, session_events)
     names = [*SCORERS, *(name for name in by_scorer if name not in SCORERS)]
-    line = sessions["cluster"].replace_strict(settings.thresholds, default=settings.threshold, return_dtype=pl.Float64).to_numpy()
     days = n_days(data_start, data_end)
 
     blocks, curve, flags = {}, {}, {}
@@ -122,7 +123,8 @@ def evaluate(
     flagged = flags.get("all", np.zeros(sessions.height, dtype=bool))
     behind = _versions(verdicts) | (versions or {})
     long = long_scores(scored, sessions, classes, shown, flags)
-    audits, no_audits = _audits(scores, candidates, verdicts, labels, settings)
+    of_cases = case_lines(candidates, sessions, settings)
+    audits, no_audits = _audits(scores, candidates, verdicts, labels, of_cases, settings.confidence)
     return Evaluation(
         evaluation_id=_evaluation_id(sessions, incidents, labels, scores, candidates, verdicts, settings, split, seed, behind),
         threshold=settings.threshold,
@@ -134,13 +136,13 @@ def evaluate(
         blocks=blocks,
         curve=curve,
         events=event_figures(sessions, session_events, labels, flagged, draw),
-        judges=_judges(sessions, labels, candidates, verdicts, settings, seed),
+        judges=_judges(sessions, labels, candidates, verdicts, of_cases, settings, seed),
         rules=[] if signals is None else rule_figures(sessions, signals, classes, draw),
         weeks=decay(long, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed),
         audits=audits,
         audits_reason=no_audits,
         calibrated=calibrated_figures(calibrator, sessions, classes == MALICIOUS, scored, shown, draw, settings.bins),
-        cited=cited_recall(placed, labels, verdicts, settings.threshold, settings.confidence),
+        cited=cited_recall(placed, labels, verdicts, of_cases, settings.confidence),
         left_out=placed.left_out,
         session_scores=long,
         precision_recall=precision_recall_points(scored, classes),
@@ -179,13 +181,13 @@ def _versions(verdicts: pl.DataFrame) -> dict[str, str]:
 
 
 def _audits(
-    scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFrame, settings: EvaluateSettings
+    scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFrame, lines: Lines, confidence: float
 ) -> tuple[AuditEstimate | None, str | None]:
     """Return what people's reviews say of all cases, or why they say nothing."""
     if labels.filter(pl.col("target_kind") != "incident").is_empty():
         return None, "nobody has reviewed a case yet"
     try:
-        return estimate_from_audits(reviewed_cases(scores, candidates, verdicts, labels, settings.threshold), settings.confidence), None
+        return estimate_from_audits(reviewed_cases(scores, candidates, verdicts, labels, lines), confidence), None
     except InputError as error:
         return None, error.what
 
@@ -197,13 +199,14 @@ def _standing(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judges(
-    sessions: pl.DataFrame, labels: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, settings: EvaluateSettings, seed: int
+    sessions: pl.DataFrame, labels: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, lines: Lines,
+    settings: EvaluateSettings, seed: int,
 ) -> dict[str, JudgeFigures]:
     truth = case_truth(candidates, sessions, labels)
     found = {}
     for (judge, version), part in verdicts.sort("judge_id", "judge_version").group_by("judge_id", "judge_version", maintain_order=True):
         name = f"{judge}@{str(version)[:12]}"
-        found[name] = judge_figures(truth, part, settings.threshold, settings.bootstrap, settings.confidence, seed)
+        found[name] = judge_figures(truth, part, lines, settings.bootstrap, settings.confidence, seed)
     return found
 
 

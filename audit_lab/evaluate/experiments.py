@@ -162,7 +162,8 @@ def first_stale(before: Profile, now: Profile) -> str:
         if any(before.section_digest(section) != now.section_digest(section) for section in sections):
             return stage
     # Above the review line a verdict needs grounds: another line makes other verdicts.
-    return "verdicts" if before.evaluate.threshold != now.evaluate.threshold else "none"
+    lines = [(profile.evaluate.threshold, profile.evaluate.thresholds) for profile in (before, now)]
+    return "verdicts" if lines[0] != lines[1] else "none"
 
 
 def experiment_row(

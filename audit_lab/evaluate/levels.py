@@ -10,6 +10,7 @@ import polars as pl
 
 from audit_lab.evaluate.incidents import IncidentMap
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate, exact
+from audit_lab.lines import Lines, reaches
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def event_figures(
     )
 
 
-def cited_recall(incidents: IncidentMap, labels: pl.DataFrame, verdicts: pl.DataFrame, threshold: float, confidence: float = 0.95) -> Rate:
+def cited_recall(incidents: IncidentMap, labels: pl.DataFrame, verdicts: pl.DataFrame, threshold: Lines, confidence: float = 0.95) -> Rate:
     """Return the share of malicious incidents of which a verdict names at least one event in a ground that holds.
 
     Stricter than 'found': the alert does not only cover the incident, it points at it. Only usable verdicts at or above the
@@ -74,7 +75,7 @@ def cited_recall(incidents: IncidentMap, labels: pl.DataFrame, verdicts: pl.Data
     if verdicts.is_empty():
         return Rate(None, None, None, n, "no judge has run")
     cited = (
-        verdicts.filter(pl.col("usable") & (pl.col("score") >= threshold)).select("grounds").explode("grounds", empty_as_null=False)
+        verdicts.filter(pl.col("usable") & reaches(pl.col("score"), threshold)).select("grounds").explode("grounds", empty_as_null=False)
         .unnest("grounds").filter("holds").select(event="event_ids").explode("event", empty_as_null=False).unique()
     )
     named = (

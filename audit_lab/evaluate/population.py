@@ -5,12 +5,13 @@ from __future__ import annotations
 import polars as pl
 
 from audit_lab.errors import InputError
+from audit_lab.lines import Lines, reaches
 
 NEVER_DRAWN = "not drawn"
 
 
 def reviewed_cases(
-    scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFrame, threshold: float
+    scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFrame, threshold: Lines
 ) -> pl.DataFrame:
     """Return every case of a run with its stratum of review and what a person said of it.
 
@@ -23,7 +24,7 @@ def reviewed_cases(
     scores, candidates, verdicts, labels
         Tables of these names. Of `labels` those count that people gave to cases and sessions; unsure is no review.
     threshold
-        Score from which a case is flagged.
+        Score from which a case is flagged, or the lines of the cases.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def reviewed_cases(
     chosen = candidates.join(usable, on="case_id", how="left").select(
         "case_id", "selected_by", "sampling_probability", "session_ids",
         flagged=(pl.col("selected_by") != "exploration")
-        & (pl.max_horizontal(pl.coalesce("verdict", "score"), "floor") >= threshold),
+        & reaches(pl.max_horizontal(pl.coalesce("verdict", "score"), "floor"), threshold),
     )
     cases = pl.concat([everything, chosen.select("case_id")]).unique().join(chosen, on="case_id", how="left").sort("case_id")
     drawn = pl.col("selected_by") == "exploration"

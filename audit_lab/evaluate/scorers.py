@@ -35,7 +35,7 @@ class SessionScores(NamedTuple):
 
 
 def session_scores(
-    sessions: pl.DataFrame, scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, threshold: float,
+    sessions: pl.DataFrame, scores: pl.DataFrame, candidates: pl.DataFrame, verdicts: pl.DataFrame, threshold: float | np.ndarray,
     session_events: pl.DataFrame | None = None,
 ) -> SessionScores:
     """Give each session one score per scorer.
@@ -45,7 +45,7 @@ def session_scores(
     sessions, scores, candidates, verdicts
         Tables of these names; of `sessions` only session_id is read.
     threshold
-        Score from which a session is flagged.
+        Score from which a session is flagged, or one for each row of `sessions`.
     session_events
         Table of that name: tells which sessions of a story a verdict cites. Without it a story's highest session has what the
         verdict adds.
@@ -145,9 +145,9 @@ def _cited(verdicts: pl.DataFrame, usable: pl.DataFrame, session_events: pl.Data
     )
 
 
-def _pressed(fused: np.ndarray, threshold: float) -> np.ndarray:
+def _pressed(fused: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return scores that keep their order and stay below the threshold: those above the band's lower end share the band."""
-    low = max(0.0, threshold - _BAND)
+    low = np.maximum(0.0, threshold - _BAND)
     squeezed = low + (fused - low) * (threshold - low) / (1.0 + _BAND - low)
     return np.minimum(np.where(fused > low, squeezed, fused), np.nextafter(threshold, -1.0))
 

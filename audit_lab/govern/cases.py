@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audit_lab.govern.inputs import ReportInput
+from audit_lab.lines import reaches
 from audit_lab.phrases import CHECKS
 
 EVENTS_SHOWN = 40  # of a case; those that grounds and signals cite come first
@@ -90,7 +91,7 @@ def case_scores(data: ReportInput) -> pl.DataFrame:
         "case_id",
         score=pl.max_horizontal(pl.coalesce("verdict", "fused"), pl.col("floor").fill_null(0.0)),
         judged=pl.col("judged").fill_null(False),
-    ).with_columns(flagged=pl.col("score") >= data.threshold)
+    ).with_columns(flagged=reaches(pl.col("score"), data.lines))
 
 
 def build_cases(data: ReportInput) -> list[Case]:

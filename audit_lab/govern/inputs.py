@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab import tables
+from audit_lab.lines import CaseLines, case_lines
 from audit_lab.profile import Profile
 
 
@@ -84,6 +85,11 @@ class ReportInput:
         """Score from which a case is flagged: the evaluation's, else the profile's."""
         stated = (self.evaluation or {}).get("threshold")
         return self.profile.evaluate.threshold if stated is None else float(stated)
+
+    @property
+    def lines(self) -> CaseLines:
+        """Score from which each case is flagged: `threshold`, or that of its cluster."""
+        return case_lines(self.candidates, self.sessions, self.profile.evaluate.model_copy(update={"threshold": self.threshold}))
 
 
 TABLE_FIELDS = (

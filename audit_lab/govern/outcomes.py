@@ -213,6 +213,6 @@ def _judged(own: list[Case], data: ReportInput) -> list[tuple[str, dict[str, Any
         reasons.append(("abstained", {}))
     elif any(not verdict["usable"] for verdict in verdicts):
         reasons.append(("unusable", {}))
-    best = max(case.score for case in own)
-    reasons.append(("below_threshold", {"score": score(best), "threshold": score(data.threshold)}))
+    best = max(own, key=lambda case: case.score)
+    reasons.append(("below_threshold", {"score": score(best.score), "threshold": score(data.lines.of(best.case_id))}))
     return reasons

@@ -111,6 +111,7 @@ def render_report(data: ReportInput) -> str:
             many_days=first is None or last is None or first.date() != last.date(),  # type: ignore[union-attr]
             has_labels=evaluation is not None or data.labels.height > 0,
             threshold=data.threshold,
+            threshold_said=summary.said_threshold(data),
             headline=summary.headline(data, cases, t),
             tiles=summary.tiles(data, cases, t),
             flow=summary.flow(data, cases, t),

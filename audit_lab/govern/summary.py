@@ -12,6 +12,7 @@ from audit_lab.govern import numbers
 from audit_lab.govern.cases import Case
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.govern.outcomes import Outcome
+from audit_lab.visible import visible
 
 Words = Callable[..., str]
 NO_MODEL = ("baseline",)  # judges that use no language model
@@ -24,6 +25,14 @@ SCORER_NAMES = {
 }
 FEW_INCIDENTS = 30  # fewer incidents than this give intervals too wide for fine comparison
 TILE_ORDER = ("incidents", "fpr", "precision", "flagged", "look-alikes", "delay")
+CLUSTERS_NAMED = 3  # with a threshold of their own; all of them stand in the section on thresholds
+
+
+def said_threshold(data: ReportInput) -> str:
+    """Return the score from which cases are flagged as the report writes it, with the clusters that have another: '0.50 (prod 0.6)'."""
+    own = [f"{visible(name, 40)} {value:g}" for name, value in sorted(data.profile.evaluate.thresholds.items())]
+    more = [*own[:CLUSTERS_NAMED], *(["…"] if len(own) > CLUSTERS_NAMED else [])]
+    return numbers.score(data.threshold) + (f" ({', '.join(more)})" if own else "")
 
 
 def headline(data: ReportInput, cases: Sequence[Case], t: Words) -> str:
@@ -122,7 +131,7 @@ def flow(data: ReportInput, cases: Sequence[Case], t: Words) -> list[dict[str, A
         },
         {"word": t("candidates"), "n": data.candidates.height, "note": t("{n} drawn at random", n=drawn)},
         {"word": t("verdicts"), "n": data.verdicts.height, "note": t("by {judges}", judges=judges) if judges else t("not judged")},
-        {"word": t("flagged"), "n": flagged, "note": t("score from {threshold}", threshold=numbers.score(data.threshold))},
+        {"word": t("flagged"), "n": flagged, "note": t("score from {threshold}", threshold=said_threshold(data))},
     ]
     top = max(step["n"] for step in steps)
     incidents = (data.evaluation or {}).get("incidents")

@@ -9,10 +9,12 @@ import polars as pl
 from scipy.stats import spearmanr
 
 from audit_lab import tables
+from audit_lab.counting import counted
+from audit_lab.lines import Lines, reaches
 
 # Fewer common cases than this give no rank correlation (law 8).
 MIN_CASES = 5
-def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: float = 0.5) -> pl.DataFrame:
+def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: Lines = 0.5) -> pl.DataFrame:
     """Return one row per case that both judged: both scores, whether they fall on different sides of the threshold, and grounds.
 
     Parameters
@@ -20,7 +22,7 @@ def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: float
     first, second
         Table verdicts of one judge each, on the same candidates.
     threshold
-        Score from which a case is flagged.
+        Score from which a case is flagged, or the lines of the cases.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: float
         for frame, letter in ((first, "a"), (second, "b"))
     ]
     joined = sides[0].join(sides[1], on="case_id", how="inner").with_columns((pl.col("score_b") - pl.col("score_a")).alias("difference"))
-    flips = (pl.col("score_a") >= threshold) != (pl.col("score_b") >= threshold)
+    flips = reaches(pl.col("score_a"), threshold) != reaches(pl.col("score_b"), threshold)
     order = [pl.col("difference").abs().fill_null(-1.0), pl.col("case_id")]
     return joined.with_columns(flips.alias("flips")).sort(*order, descending=[True, False]).select(
         "case_id", "score_a", "score_b", "difference", "flips", "grounded_a", "grounded_b", "action_a", "action_b", "abstain_a",
@@ -44,20 +46,20 @@ def compare_verdicts(first: pl.DataFrame, second: pl.DataFrame, threshold: float
     )
 
 
-def compare_summary(first: pl.DataFrame, second: pl.DataFrame, threshold: float = 0.5) -> dict[str, Any]:
+def compare_summary(first: pl.DataFrame, second: pl.DataFrame, threshold: Lines = 0.5) -> dict[str, Any]:
     """Return the comparison in a few numbers: cases, agreement, kappa, rank correlation, and per judge what it cost.
 
     A number that too few cases support is None, with the reason in `why`.
     """
     joined = compare_verdicts(first, second, threshold)
     both = joined.drop_nulls(["score_a", "score_b"])
-    flags = [(a >= threshold, b >= threshold) for a, b in both.select("score_a", "score_b").iter_rows()]
+    flags = both.select(a=reaches(pl.col("score_a"), threshold), b=reaches(pl.col("score_b"), threshold)).rows()
     agree = sum(a == b for a, b in flags) / len(flags) if flags else None
     enough = both.height >= MIN_CASES and both["score_a"].n_unique() > 1 and both["score_b"].n_unique() > 1
     return {
         "cases": joined.height, "both_scored": both.height, "flips": sum(a != b for a, b in flags), "agreement": agree,
         "kappa": _kappa(flags), "spearman": float(spearmanr(both["score_a"], both["score_b"]).statistic) if enough else None,
-        "why": None if enough else f"{both.height} cases with two scores, or all alike: too few for a correlation",
+        "why": None if enough else f"{counted(both.height, 'case')} with two scores, or all alike: too few for a correlation",
         "a": _bill(first), "b": _bill(second),
     }
 

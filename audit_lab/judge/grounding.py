@@ -22,6 +22,7 @@ from audit_lab.judge.prose import check_prose
 from audit_lab.judge.relevance import COMMON_SHARE, peer_shares
 from audit_lab.judge.rows import KINDS
 from audit_lab.judge.sentences import english, korean
+from audit_lab.lines import Lines, line_at
 from audit_lab.predicates import PREDICATES
 
 REVIEW_LINE = 0.5
@@ -160,7 +161,7 @@ class _Checker:
 
 def verify_verdicts(
     verdicts: pl.DataFrame, evidence: pl.DataFrame, events: fact.Frame, session_events: fact.Frame, candidates: pl.DataFrame,
-    *, review_line: float = REVIEW_LINE, min_grounded: float = 1.0,
+    *, review_line: Lines = REVIEW_LINE, min_grounded: float = 1.0,
 ) -> pl.DataFrame:
     """Return the verdicts with every ground checked.
 
@@ -169,8 +170,8 @@ def verify_verdicts(
     verdicts, evidence, events, session_events, candidates
         Tables of those names; `events` and `session_events` may be lazy.
     review_line
-        Score from which a verdict needs grounds to be used: its own score, or the fused score of its case. A case that the signals put
-        over the line is not talked down by a number alone.
+        Score, or lines of the cases, from which a verdict needs grounds to be used: its own score, or the fused score of its case. A case
+        that the signals put over the line is not talked down by a number alone.
     min_grounded
         Share of grounds that must hold for a verdict to be usable.
 
@@ -204,8 +205,9 @@ def verify_verdicts(
             record["summary_ko"] = _with_weightiest(record["summary_ko"], record["grounds"], "sentence_ko")
         held = [ground["holds"] for ground in record["grounds"]]
         record["grounded_share"] = sum(held) / len(held) if held else None
-        is_alert = record["score"] is not None and record["score"] >= review_line
-        needs_grounds = is_alert or fused.get(record["case_id"], 0.0) >= review_line
+        line = line_at(review_line, record["case_id"])
+        is_alert = record["score"] is not None and record["score"] >= line
+        needs_grounds = is_alert or fused.get(record["case_id"], 0.0) >= line
         enough = (record["grounded_share"] or 0.0) >= min_grounded if held else not needs_grounds
         record["omitted"] = omitted(innocent.get(record["case_id"], []), record["summary"]) if is_alert else None
         record["usable"] = record["score"] is not None and enough

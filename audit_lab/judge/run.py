@@ -15,6 +15,7 @@ from audit_lab.judge.judging import BASELINE, judge_cases
 from audit_lab.judge.prompt import Examples
 from audit_lab.judge.queries import Query
 from audit_lab.judge.routing import route_cases
+from audit_lab.lines import Lines
 from audit_lab.profile import JudgeSettings
 
 
@@ -29,7 +30,7 @@ class CaseFiles(NamedTuple):
 def run_judge(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
     judge: Any = BASELINE, settings: JudgeSettings | None = None, *, links: pl.DataFrame | None = None,
-    stories: pl.DataFrame | None = None, labels: pl.DataFrame | None = None, review_line: float = 0.5,
+    stories: pl.DataFrame | None = None, labels: pl.DataFrame | None = None, review_line: Lines = 0.5,
     queries: tuple[Query, ...] = QUERIES, evidence: pl.DataFrame | None = None,
 ) -> CaseFiles:
     """Judge all candidates: what pipeline and notebooks call.
@@ -45,7 +46,7 @@ def run_judge(
     links, stories, labels
         Tables of those names, where they exist. Labels give examples and nearest labelled sessions, of earlier time only.
     review_line
-        Score from which a verdict needs grounds.
+        Score from which a verdict needs grounds, or the lines of the cases.
     queries
         Evidence queries; the built-in ones when not given.
     evidence

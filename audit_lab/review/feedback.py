@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from audit_lab.lines import Lines, reaches
+
 DECIDED = ("malicious", "benign-but-suspicious", "benign")
 
 
@@ -64,12 +66,12 @@ def rule_decisions(decided: pl.DataFrame, candidates: pl.DataFrame, signals: pl.
     )
 
 
-def judge_decisions(decided: pl.DataFrame, verdicts: pl.DataFrame, threshold: float) -> pl.DataFrame:
+def judge_decisions(decided: pl.DataFrame, verdicts: pl.DataFrame, threshold: Lines) -> pl.DataFrame:
     """Return how each judge version stood in each decided case; its version is the digest of prompt, model and parameters.
 
     Returns
     -------
-    Frame: what (judge id), version, case_id, is_flagged (its score reaches the threshold), is_false (flagged, people said not malicious),
+    Frame: what (judge id), version, case_id, is_flagged (its score reaches the line), is_false (flagged, people said not malicious),
     is_missed (not flagged, people said malicious), patterns (names of the predicates that its holding grounds speak of), one row
     per judge version × decided case that it answered; disputed cases left out.
     """
@@ -77,7 +79,7 @@ def judge_decisions(decided: pl.DataFrame, verdicts: pl.DataFrame, threshold: fl
     patterns = pl.col("grounds").list.eval(
         pl.when(ground.field("holds")).then(ground.field("claim").struct.field("predicate")).otherwise(None)
     ).list.drop_nulls().list.unique().list.sort()
-    flagged = pl.col("score") >= threshold
+    flagged = reaches(pl.col("score"), threshold)
     return (
         verdicts.filter(pl.col("score").is_not_null()).join(decided.filter(~pl.col("is_disputed")), on="case_id")
         .select(

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from audit_lab.errors import InputError
+from audit_lab.lines import Lines, line_of, reaches
 from audit_lab.profile import ReviewSettings
 
 PRIORITIES = ("P1", "P2", "P3", "P4")
@@ -30,7 +31,7 @@ QUEUE: dict[str, Any] = {
 
 
 def prioritise(
-    candidates: pl.DataFrame, verdicts: pl.DataFrame, signals: pl.DataFrame, settings: ReviewSettings, threshold: float
+    candidates: pl.DataFrame, verdicts: pl.DataFrame, signals: pl.DataFrame, settings: ReviewSettings, threshold: Lines
 ) -> pl.DataFrame:
     """Give every candidate its score, its priority, and the reason of it.
 
@@ -41,7 +42,7 @@ def prioritise(
     settings
         Scores from which a case is P1 and P2.
     threshold
-        Score from which a case is flagged (P3); below it is P4.
+        Score from which a case is flagged (P3), or the lines of the cases; below it is P4.
 
     Returns
     -------
@@ -64,12 +65,13 @@ def prioritise(
         candidates.rename({"score": "fused"}).join(best, on="case_id", how="left", maintain_order="left")
         .join(critical, on="case_id", how="left", maintain_order="left")
         .with_columns(said=pl.coalesce("verdict", "fused"), floor_counts=pl.col("floor").fill_null(0.0))
-        .with_columns(score=pl.max_horizontal("said", "floor_counts"))
+        .with_columns(score=pl.max_horizontal("said", "floor_counts"), line=line_of(threshold))
+        .with_columns(p2_line=pl.max_horizontal("line", pl.lit(settings.p2_score)))
     )
-    score, lines = pl.col("score"), {"P1": settings.p1_score, "P2": max(settings.p2_score, threshold), "P3": threshold}
+    score, flagged = pl.col("score"), reaches(pl.col("score"), threshold)
     priority = (
-        pl.when(pl.col("critical").is_not_null() | (score >= lines["P1"])).then(pl.lit("P1"))
-        .when(score >= lines["P2"]).then(pl.lit("P2")).when(score >= lines["P3"]).then(pl.lit("P3")).otherwise(pl.lit("P4"))
+        pl.when(pl.col("critical").is_not_null() | (score >= settings.p1_score)).then(pl.lit("P1"))
+        .when(score >= pl.col("p2_line")).then(pl.lit("P2")).when(flagged).then(pl.lit("P3")).otherwise(pl.lit("P4"))
     )
     rounded = score.round(2).cast(pl.String)
     whose = (
@@ -77,16 +79,25 @@ def prioritise(
         .when(pl.col("verdict").is_null()).then(pl.format("score {} of the signals, no verdict", rounded))
         .otherwise(pl.format("score {} of judge {}", rounded, "judge_id"))
     )
-    compared = pl.col("priority").replace_strict(
-        {name: f"at least {line:g}" for name, line in lines.items()} | {"P4": f"below {threshold:g}"}, return_dtype=pl.String)
+    compared = (
+        pl.when(pl.col("priority") == "P1").then(pl.lit(f"at least {settings.p1_score:g}"))
+        .when(pl.col("priority") == "P2").then(pl.format("at least {}", _said_line("p2_line")))
+        .when(pl.col("priority") == "P3").then(pl.format("at least {}", _said_line("line")))
+        .otherwise(pl.format("below {}", _said_line("line")))
+    )
     reason = (
-        pl.when((score < lines["P1"]) & (pl.col("priority") == "P1")).then(pl.format("critical rule {} matched", "critical"))
+        pl.when((score < settings.p1_score) & (pl.col("priority") == "P1")).then(pl.format("critical rule {} matched", "critical"))
         .otherwise(pl.format("{}: {}", whose, compared))
     )
     return (
-        known.with_columns(priority=priority, is_flagged=(score >= threshold) & (pl.col("selected_by") != "exploration"))
-        .with_columns(priority_reason=reason).drop("fused", "verdict", "critical", "said", "floor_counts")
+        known.with_columns(priority=priority, is_flagged=flagged & (pl.col("selected_by") != "exploration"))
+        .with_columns(priority_reason=reason).drop("fused", "verdict", "critical", "said", "floor_counts", "line", "p2_line")
     )
+
+
+def _said_line(name: str) -> pl.Expr:
+    """Return a line as a reader writes it: 0.5, 1, 0.62."""
+    return pl.col(name).map_elements(lambda line: f"{line:g}", return_dtype=pl.String)
 
 
 def build_queue(
