@@ -6,7 +6,6 @@ reason in `abstain`. Every call leaves an egress row, the ones that failed inclu
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -20,10 +19,10 @@ from audit_lab.hashing import text_digest
 from audit_lab.judge.account import BILL_UNKNOWN, Account
 from audit_lab.judge.budget import Budget, find_price
 from audit_lab.judge.cache import AnswerCache, answer_key
+from audit_lab.judge.choosing import choose_answer
 from audit_lab.judge.client import CallError, ChatClient
 from audit_lab.judge.evidence import EVIDENCE_VERSION
 from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, failures, load_template, repair_prompt
-from audit_lab.judge.schema import Answer, AnswerError, parse_answer
 from audit_lab.judge.turns import Turns
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.profile import JudgeSettings
@@ -106,7 +105,7 @@ class ModelJudge:
         """
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
         self.budget = None
-        return self._judge(prompts, dict(candidates.select("case_id", "floor").iter_rows()))
+        return self._judge(prompts, dict(candidates.select("case_id", "floor").iter_rows()), self.settings.repeats)
 
     def new_budget(self) -> Budget:
         """Return the budget of a run from now on, less what was spent today already."""
@@ -118,6 +117,8 @@ class ModelJudge:
 
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
         """Ask once more where an answer is no verdict or grounds do not hold, telling why; None where there is nothing to repair.
+
+        Of a question that was asked several times it is the answer that counted which is sent back, and it is sent back once.
 
         Parameters
         ----------
@@ -132,15 +133,17 @@ class ModelJudge:
         again: dict[str, Prompt] = {}
         for item in verdicts.iter_rows(named=True):
             prompt = prompts[item["case_id"]]
-            held = self._cache.get(self._key(prompt)) or {}
-            wrong = failures(item) if "text" in held and not held.get("refused") else []
+            kept = [self._cache.get(self._key(prompt, repeat)) for repeat in range(self.settings.repeats)]
+            whole = [record for record in kept if record is not None]
+            held = whole[choose_answer(whole, prompt.handles).place] if whole else {"refused": True}
+            wrong = [] if held.get("refused") else failures(item)
             if wrong:
                 again[item["case_id"]] = repair_prompt(prompt, held["text"], wrong, self.template)
         if not again:
             return None
         floors = dict(candidates.select("case_id", "floor").iter_rows())
         try:
-            return self._judge(again, floors)
+            return self._judge(again, floors, repeats=1)
         except JudgeError as error:
             # What was judged before stands: a repair that cannot be asked for is no reason to fail.
             made: JudgeTables = error.tables  # type: ignore[attr-defined]
@@ -162,10 +165,10 @@ class ModelJudge:
 
     # ---- questions and answers -----------------------------------------------------------------------------
 
-    def _judge(self, prompts: dict[str, Prompt], floors: dict[str, float | None]) -> JudgeTables:
+    def _judge(self, prompts: dict[str, Prompt], floors: dict[str, float | None], repeats: int) -> JudgeTables:
         # Cases whose facts read the same are one question, asked once.
         distinct = {prompt.sha256: prompt for prompt in prompts.values()}
-        questions = [(prompt, repeat) for prompt in distinct.values() for repeat in range(self.settings.repeats)]
+        questions = [(prompt, repeat) for prompt in distinct.values() for repeat in range(repeats)]
         # Question and repair are one run: they share one budget, and so do the endpoints of a cascade.
         self.budget = self.shared_budget or self.budget or self.new_budget()
         if self._ready and any(self._cache.get(self._key(*question)) is None for question in questions):
@@ -257,29 +260,10 @@ class ModelJudge:
             latency_ms=sum(record["latency_ms"] for record in fresh) if fresh else None,
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         )
-        said: list[Answer] = []
-        why = ""
-        for answer in whole:
-            try:
-                if answer.record.get("refused"):
-                    raise AnswerError(answer.record["refused"])
-                said.append(parse_answer(answer.record["text"], prompt.handles))
-            except AnswerError as error:
-                why = why or str(error)
-        if not said:
+        answer, _, spread, why = choose_answer([answer.record for answer in whole], prompt.handles)
+        if answer is None:
             return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=why)
-        middle, spread = middle_answer(said)
-        return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=middle, spread=spread, **more)
-
-
-def middle_answer(said: list[Answer]) -> tuple[Answer, float | None]:
-    """Return the answer with the middle score of repeated ones, and the spread of their scores (None for one answer)."""
-    scored = [answer for answer in said if answer.score is not None and not answer.abstain]
-    if len(said) == 1 or not scored:
-        return said[0], None
-    scores = [answer.score for answer in scored if answer.score is not None]
-    middle = statistics.median_low(scores)
-    return next(answer for answer in scored if answer.score == middle), max(scores) - min(scores)
+        return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=answer, spread=spread, **more)
 
 
 def _nothing_judged(endpoint: str, failure: CallError, made: JudgeTables) -> JudgeError:

@@ -168,6 +168,21 @@ def test_a_verdict_whose_grounds_fail_is_repaired_once(house):
     assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
 
 
+def test_of_repeated_answers_the_one_that_counted_is_sent_back_once(house):
+    def wrong(score, n):
+        return said(score, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": n}, "event_ids": ["e1"]}])
+
+    one = house._replace(candidates=house.candidates.head(1))
+    answers = iter([said(0.1), wrong(0.5, 4), wrong(0.9, 7), said(0.3)])
+    with serving(lambda h, n: h.send(body=completion(next(answers)))) as endpoint:
+        made = run(one, settings(endpoint.url, repeats=3))
+        assert endpoint.requests == 4
+        asked = endpoint.bodies[-1]["messages"]
+    assert json.loads(asked[-2]["content"])["score"] == 0.5
+    assert "{count pod_exec 4}" in asked[-1]["content"]
+    assert (made.verdicts["score"].to_list(), made.verdicts["attempts"].to_list()) == ([0.3], [4])
+
+
 def test_a_repair_that_is_no_better_leaves_the_first_verdict_and_both_on_the_bill(house):
     wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
     with serving(answering(wrong)) as endpoint:
