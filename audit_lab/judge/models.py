@@ -135,7 +135,7 @@ class ModelJudge:
             prompt = prompts[item["case_id"]]
             kept = [self._cache.get(self._key(prompt, repeat)) for repeat in range(self.settings.repeats)]
             whole = [record for record in kept if record is not None]
-            held = whole[choose_answer(whole, prompt.handles).place] if whole else {"refused": True}
+            held: dict[str, Any] = whole[choose_answer(whole, prompt.handles).place] if whole else {"refused": True}
             wrong = [] if held.get("refused") else failures(item)
             if wrong:
                 again[item["case_id"]] = repair_prompt(prompt, held["text"], wrong, self.template)
