@@ -14,7 +14,8 @@ from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, Judge, judge_cases, make_judge
 from audit_lab.judge.probes import probe_model, probe_notes, sameness_notes
 from audit_lab.judge.prompt import load_template, render_prompt
-from audit_lab.judge.replay import export_prompts, import_answers
+from audit_lab.judge.recorded import import_answers
+from audit_lab.judge.replay import export_prompts
 from audit_lab.judge.routing import route_cases
 from audit_lab.judge.run import CaseFiles, examples_for, run_judge
 from audit_lab.judge.shadow import CHALLENGER, judge_in_shadow, make_challenger

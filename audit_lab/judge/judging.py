@@ -105,7 +105,7 @@ def make_judge(
     if settings.judge == "baseline":
         return BASELINE
     if settings.judge == "replay":
-        return ReplayJudge(check_replay(settings.replay), lang=settings.lang, template=settings.prompt)
+        return ReplayJudge(check_replay(settings.replay), lang=settings.lang, template=settings.prompt, settings=settings)
     if settings.cloud or settings.large or settings.role == "cloud":
         return CascadeJudge(settings, folder, progress=progress, judge_id=judge_id, fresh=fresh)
     if settings.gguf:

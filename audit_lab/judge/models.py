@@ -235,6 +235,8 @@ class ModelJudge:
             record = {
                 "text": reply.text, "model": reply.model, "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out,
                 "latency_ms": reply.latency_ms, "refused": reply.refused, "prompt_sha256": prompt.sha256,
+                # Whose answer it is: a replay picks among those to one prompt as the run does.
+                "asked": self.settings.model, "repeat": repeat, "judge_id": self.judge_id, "repairs": prompt.repairs,
             }
             # First the answer, then the account of it: a crash between the two leaves the line that says it was sent.
             self._cache.put(self._key(prompt, repeat), record)

@@ -50,13 +50,17 @@ Examples = Sequence[Example] | Mapping[str, Sequence[Example]]
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is sent for one case: `sha256` is the digest of `messages` and the schema, `handles` maps `e4` to event ids."""
+    """What is sent for one case: `sha256` is the digest of `messages` and the schema, `handles` maps `e4` to event ids.
+
+    `repairs` is the digest of the question that it asks again.
+    """
 
     case_id: str
     messages: list[dict[str, str]]
     sha256: str
     tokens: int
     handles: dict[str, str] = field(default_factory=dict)
+    repairs: str | None = None
 
 
 def load_template(name: str = PROMPT, lang: str = "en") -> Template:
@@ -162,7 +166,7 @@ def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: T
     said = template.sections["repair"].replace("{wrong}", "\n".join(f"- {line}" for line in wrong))
     messages = [*prompt.messages, {"role": "assistant", "content": answer}, {"role": "user", "content": said}]
     tokens = prompt.tokens + sum(count_tokens(message["content"]) + 4 for message in messages[-2:])
-    return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles)
+    return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles, prompt.sha256)
 
 
 def digest_messages(messages: list[dict[str, str]], template: Template) -> str:

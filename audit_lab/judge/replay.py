@@ -1,13 +1,14 @@
 """Answers recorded before, by prompt digest: experiments and demos rerun free, offline and identically.
 
 The same file format serves batches that are judged elsewhere: `export_prompts` writes one JSON line per question
-(`prompt_sha256, messages, schema`), `import_answers` reads one per answer (`prompt_sha256, model, answer, usage`).
+(`prompt_sha256, messages, schema`), `recorded.import_answers` reads one per answer (`prompt_sha256, model, answer, usage`).
 A lab's own `answers.jsonl` is such a file too.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,26 @@ import polars as pl
 
 from audit_lab.errors import InputError, JudgeError
 from audit_lab.hashing import text_digest
-from audit_lab.judge.cache import LineFile
-from audit_lab.judge.prompt import Examples, build_prompts, load_template
-from audit_lab.judge.rows import count_tokens
-from audit_lab.judge.schema import AnswerError, answer_schema, parse_answer
-from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.judge.choosing import Chosen, choose_answer
+from audit_lab.judge.local import model_name
+from audit_lab.judge.prompt import Examples, Prompt, build_prompts, failures, load_template, repair_prompt
+from audit_lab.judge.recorded import read_answers
+from audit_lab.judge.schema import answer_schema
+from audit_lab.judge.verdicts import CHALLENGER, JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.private import private_file
+from audit_lab.profile import JudgeSettings
 
 JUDGE_ID = "replay"
-MAX_LINE_BYTES = 1 << 20
+NOT_RECORDED = "no answer to this prompt was recorded"
+# Answers of one model to one prompt, in the order in which they were asked for.
+Group = list[dict[str, Any]]
 
 
 class ReplayJudge:
     """A judge that asks nobody: it says what was answered to the same prompt before, and abstains where nothing was.
+
+    It picks as the run did that recorded the answers: the middle of repeated ones; of several models the one whose word counted, that
+    is the larger one's where it gave a score; and a repair, where one was asked for.
 
     Parameters
     ----------
@@ -37,6 +45,11 @@ class ReplayJudge:
         Labelled cases that were shown when the answers were given; other examples make another prompt.
     lang
         Language that a summary was asked in.
+    template
+        Prompt file, as for `load_template`.
+    settings
+        Section judge of the profile that the answers were recorded with: its models are looked for first, as often as it asks each
+        question, and a cascade's routes count. Without models in it the file alone decides: the last model that gave a score.
 
     Raises
     ------
@@ -46,37 +59,118 @@ class ReplayJudge:
 
     judge_id = JUDGE_ID
 
-    def __init__(self, path: Path, *, examples: Examples = (), lang: str = "en", template: str = "") -> None:
+    def __init__(
+        self, path: Path, *, examples: Examples = (), lang: str = "en", template: str = "", settings: JudgeSettings | None = None,
+    ) -> None:
         self.template = load_template(template, lang)
         self.examples = examples
-        self._answers = read_answers(path)
-        listed = json.dumps(sorted((key, item["model"], item["text"]) for key, item in self._answers.items()))
-        self.judge_version = f"{self.template.name}-{text_digest(listed)[:12]}"
+        self._settings = settings or JudgeSettings()
+        self._models = _models_of(self._settings)
+        self._routes: dict[str, str] = {}
+        self._groups: dict[str, list[Group]] = {}
+        listed = []
+        for key, records in read_answers(path).answers.items():
+            by_model: dict[tuple[bool, str | None], Group] = {}
+            for record in records:
+                listed.append([key, record["asked"], record["repeat"], record["model"], record["text"]])
+                by_model.setdefault((record["judge_id"] != CHALLENGER, record["asked"]), []).append(record)
+            # A challenger in shadow never counted: it comes before all others, of which the last counts.
+            ordered = sorted(by_model.items(), key=lambda item: item[0][0])
+            self._groups[key] = [sorted(group, key=lambda record: record["repeat"]) for _, group in ordered]
+        chosen = [*map(str, self._models.values()), str(self._settings.repeats)] if self._models else []
+        self.judge_version = f"{self.template.name}-{text_digest(json.dumps([sorted(map(str, listed)), chosen]))[:12]}"
 
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that stand before the question."""
         self.examples = examples
 
+    def route(self, routes: pl.DataFrame) -> None:
+        """Take over where each case may be judged: so the endpoint was chosen that was asked first."""
+        self._routes = dict(routes.select("case_id", "role").iter_rows())
+
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return a verdict per candidate, grounds unchecked; no call leaves the machine."""
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
-        rows = []
-        for case_id, floor in candidates.select("case_id", "floor").iter_rows():
-            prompt = prompts[case_id]
-            record = self._answers.get(prompt.sha256)
-            more: dict[str, Any] = {"prompt_sha256": prompt.sha256, "floor": floor}
-            if record is None:
-                why = "no answer to this prompt was recorded"
-                rows.append(verdict_row(case_id, self.judge_id, self.judge_version, **more, abstain=why))
-                continue
-            more.update(model=record["model"], tokens_in=record["tokens_in"], tokens_out=record["tokens_out"], cost_usd=0.0, cached=True)
-            try:
-                answer = parse_answer(record["text"], prompt.handles)
-            except AnswerError as error:
-                rows.append(verdict_row(case_id, self.judge_id, self.judge_version, **more, abstain=str(error)))
-            else:
-                rows.append(verdict_row(case_id, self.judge_id, self.judge_version, answer=answer, **more))
+        rows = [self._row(prompts[case_id], self._asked(prompts[case_id]), floor)
+                for case_id, floor in candidates.select("case_id", "floor").iter_rows()]
         return JudgeTables(verdict_frame(rows), egress_frame([]))
+
+    def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
+        """Say what was answered when a verdict was sent back with what is wrong with it; None where that never happened."""
+        if not self._settings.repair:
+            return None
+        prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
+        floors = dict(candidates.select("case_id", "floor").iter_rows())
+        rows = []
+        for item in verdicts.iter_rows(named=True):
+            prompt = prompts[item["case_id"]]
+            asked = self._asked(prompt)
+            wrong = failures(item) if asked else []
+            if not wrong:
+                continue
+            group = asked[_who_counts(asked, prompt)]
+            counted = choose_answer(group, prompt.handles).place
+            # Earlier versions sent back the first of repeated answers.
+            for record in [group[counted], *group]:
+                again = repair_prompt(prompt, record["text"], wrong, self.template)
+                held = [part for part in self._groups.get(again.sha256, []) if part[0]["asked"] == record["asked"]]
+                if held and not record["refused"]:
+                    rows.append(self._row(again, held[-1:], floors[item["case_id"]]))
+                    break
+        return JudgeTables(verdict_frame(rows), egress_frame([])) if rows else None
+
+    def _asked(self, prompt: Prompt) -> list[Group]:
+        """Return the answers to a prompt by model, in the order in which the run asked the models; what it did not ask is left out."""
+        groups = self._groups.get(prompt.sha256, [])
+        first = "cloud" if self._routes.get(prompt.case_id) == "cloud" and "cloud" in self._models else "first"
+        by_model = {group[0]["asked"]: [record for record in group if record["repeat"] < self._settings.repeats] for group in groups}
+        held = {role: by_model[name] for role, name in self._models.items() if by_model.get(name)}
+        # What may leave the house is judged in it when the cloud is down.
+        begun = held.get(first) or held.get("first")
+        if begun:
+            return [begun, held["large"]] if "large" in held else [begun]
+        for group in reversed(groups):
+            if _gives_score(group, prompt):
+                return [group]
+        return groups[:1]
+
+    def _row(self, prompt: Prompt, asked: Sequence[Group], floor: float | None) -> dict[str, Any]:
+        more: dict[str, Any] = {"prompt_sha256": prompt.sha256, "floor": floor}
+        if not asked:
+            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=NOT_RECORDED)
+        records = asked[_who_counts(asked, prompt)]
+        # A second opinion that gave no score was asked for in vain and is not on the verdict's bill, as in the run.
+        billed = [record for group in (asked if records is asked[-1] else asked[:1]) for record in group]
+        more.update(
+            model=records[0]["model"], tokens_in=sum(record["tokens_in"] for record in billed),
+            tokens_out=sum(record["tokens_out"] for record in billed), cost_usd=0.0, cached=True,
+        )
+        said: Chosen = choose_answer(records, prompt.handles)
+        if said.answer is None:
+            return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=said.why)
+        return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=said.answer, spread=said.spread, **more)
+
+
+def _models_of(settings: JudgeSettings) -> dict[str, str]:
+    """Return the names under which a profile's models were asked: first, cloud, large, as far as it names them."""
+    name = settings.model
+    if settings.gguf:
+        try:
+            name = model_name(Path(settings.gguf))
+        except OSError:  # the file is not on this machine: the recorded answers have to do
+            name = ""
+    endpoints = {"cloud": settings.cloud, "large": settings.large}
+    return {"first": name, **{role: chosen.model for role, chosen in endpoints.items() if chosen is not None}} if name else {}
+
+
+def _gives_score(group: Group, prompt: Prompt) -> bool:
+    answer = choose_answer(group, prompt.handles).answer
+    return answer is not None and answer.score is not None and not answer.abstain
+
+
+def _who_counts(asked: Sequence[Group], prompt: Prompt) -> int:
+    """Return the place of the model whose word counts: the last that gave a score, or the first where none did."""
+    return next((place for place in range(len(asked) - 1, -1, -1) if _gives_score(asked[place], prompt)), 0)
 
 
 def export_prompts(
@@ -122,77 +216,6 @@ def export_prompts(
     except OSError as error:
         raise InputError(f"prompts cannot be written to '{path}': {error.strerror}", "choose another file") from None
     return len(lines)
-
-
-def import_answers(path: Path, folder: Path) -> int:
-    """Add answers of a file to those kept in `folder` for the judge 'replay', and return how many were new.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or holds no answer.
-    """
-    known = read_answers(folder / "imported.jsonl") if (folder / "imported.jsonl").exists() else {}
-    file = LineFile(folder / "imported.jsonl")
-    fresh = {key: item for key, item in read_answers(path).items() if known.get(key) != item}
-    for key, item in fresh.items():
-        file.append({"prompt_sha256": key, **item})
-    return len(fresh)
-
-
-def read_answers(path: Path) -> dict[str, dict[str, Any]]:
-    """Return prompt digest -> `text, model, tokens_in, tokens_out`; the last of several answers to a prompt counts.
-
-    Three forms are read: `prompt_sha256, model, answer, usage`, lines of a lab's `answers.jsonl`, and results of batch
-    services (`custom_id, response.body`).
-
-    Raises
-    ------
-    InputError
-        When the file is missing or holds no answer.
-    """
-    if not path.is_file():
-        raise InputError(f"no file of answers '{path}'", "write one with: audit-lab judge --export-prompts FILE, and have it answered")
-    found: dict[str, dict[str, Any]] = {}
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                item = _answer_of(line) if len(line) <= MAX_LINE_BYTES else None
-                if item is not None:
-                    found[item[0]] = item[1]
-    except OSError as error:
-        raise InputError(f"answers cannot be read from '{path}': {error.strerror}") from None
-    if not found:
-        raise InputError(f"'{path}' holds no answer", 'one JSON line each: {"prompt_sha256": …, "model": …, "answer": …, "usage": …}')
-    return found
-
-
-def _answer_of(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Return (prompt digest, record) of one line in any of the three forms; None where it is none of them."""
-    try:
-        raw = json.loads(line)
-        if "custom_id" in raw:
-            body = raw["response"]["body"]
-            key, text, model, usage = raw["custom_id"], body["choices"][0]["message"]["content"], body.get("model"), body.get("usage")
-        else:
-            key, model = raw["prompt_sha256"], raw.get("model")
-            text = raw["answer"] if "answer" in raw else raw["text"]
-            usage = raw.get("usage") or {"prompt_tokens": raw.get("tokens_in"), "completion_tokens": raw.get("tokens_out")}
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    if not isinstance(text, str):
-        text = json.dumps(text)
-    if not isinstance(key, str) or raw.get("refused"):
-        return None
-    usage = usage if isinstance(usage, dict) else {}
-    return key, {
-        "text": text, "model": str(model or "unknown")[:100], "tokens_in": _whole(usage.get("prompt_tokens"), 0),
-        "tokens_out": _whole(usage.get("completion_tokens"), count_tokens(text)),
-    }
-
-
-def _whole(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
 
 
 def check_replay(path: str) -> Path:

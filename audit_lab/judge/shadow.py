@@ -11,10 +11,8 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import AuditLabError, JudgeError
 from audit_lab.judge.judging import Judge, make_judge
-from audit_lab.judge.verdicts import JudgeTables
+from audit_lab.judge.verdicts import CHALLENGER, JudgeTables
 from audit_lab.profile import JudgeSettings
-
-CHALLENGER = "challenger"
 
 
 class Shadowed(NamedTuple):

@@ -10,6 +10,8 @@ from audit_lab import tables
 from audit_lab.judge.schema import Answer
 from audit_lab.judge.sentences import check_sentences
 
+# The name of a judge in shadow: what it says is kept apart.
+CHALLENGER = "challenger"
 # What a verdict cost: summed where more than one answer went into it.
 BILL = ("tokens_in", "tokens_out", "attempts", "cost_usd")
 
