@@ -31,7 +31,7 @@ from audit_lab.signals.sigma.engine import opened
 from audit_lab.signals.sigma.leaves import FALSE
 
 PACK = Path(__file__).parent / "pack"
-ENGINE_VERSION = "1"  # raise it when the same rule may match other events than before
+ENGINE_VERSION = "2"  # raise it when the same rule may match other events than before
 LEVELS = ("informational", "low", "medium", "high", "critical")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from sigma.processing.conditions import IncludeFieldCondition, MatchStringCondition
+from sigma.processing.conditions import IncludeFieldCondition, IsSigmaRuleCondition, MatchStringCondition
 from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldFunctionTransformation, FieldMappingTransformation
 
@@ -151,6 +151,8 @@ def audit_pipeline() -> ProcessingPipeline:
             ProcessingItem(
                 FieldMappingTransformation({"responseStatus.code": "decision"}),
                 identifier="decision_in_status",
+                # A correlation states no value that could tell which of the two it means: it means what it says.
+                rule_conditions=[IsSigmaRuleCondition()],
                 detection_item_conditions=[MatchStringCondition(cond="any", pattern="(?i)^(allow|forbid)$")],
                 field_name_conditions=[IncludeFieldCondition(fields=["responseStatus.code"])],
             ),
