@@ -10,7 +10,8 @@ import duckdb
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.signals.hits import find_hits, needed_columns
+from audit_lab.signals.hits import find_hits
+from audit_lab.signals.planned import needed_columns
 from audit_lab.signals.rulebook import Rule, usable
 from audit_lab.signals.sigma.engine import opened
 

@@ -19,6 +19,7 @@ import polars as pl
 from audit_lab import classes, tables
 from audit_lab.errors import InputError
 from audit_lab.signals.hits import find_hits
+from audit_lab.signals.planned import with_references
 from audit_lab.signals.rulebook import Rule, usable
 
 _START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -101,7 +102,7 @@ def run_examples(rules: Sequence[Rule]) -> pl.DataFrame:
     rows = _plain([item for item in examples if item[0].kind == "rule"])
     for rule, name, expected, specs in examples:
         if rule.kind == "correlation":
-            needed = _with_references(rule, ready)
+            needed = with_references(rule, {other.rule_id: other for other in ready})
             hits = find_hits(needed, example_events(specs)).kept
             rows.append((rule.rule_id, name, expected, hits.filter(pl.col("rule") == needed.index(rule)).height > 0))
     return pl.DataFrame(rows, schema=EXAMPLES, orient="row")
@@ -124,14 +125,3 @@ def _plain(examples: list[tuple[Rule, str, bool, list[Any]]]) -> list[tuple[str,
         rows.append((rule.rule_id, name, expected, all(each) if expected else any(each)))
         first += len(specs)
     return rows
-
-
-def _with_references(rule: Rule, rules: Sequence[Rule]) -> list[Rule]:
-    by_id = {other.rule_id: other for other in rules}
-    wanted, queue = {rule.rule_id: rule}, list(rule.references)
-    while queue:
-        name = queue.pop()
-        if name not in wanted:
-            wanted[name] = by_id[name]
-            queue.extend(by_id[name].references)
-    return list(wanted.values())

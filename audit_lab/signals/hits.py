@@ -12,9 +12,9 @@ from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationCondit
 
 from audit_lab.errors import InputError
 from audit_lab.signals.exceptions import RuleException, hidden_by
-from audit_lab.signals.rulebook import Rule
+from audit_lab.signals.planned import needed_columns, number_in
+from audit_lab.signals.rule import Rule
 from audit_lab.signals.sigma.engine import match_rules, opened, replace_hits, run_correlation
-from audit_lab.signals.sigma.fields import Field
 from audit_lab.signals.sigma.mapping import audit_fields
 
 HIDDEN = {"rule": pl.Int64, "i": pl.Int64, "exception_id": pl.String}
@@ -75,7 +75,7 @@ def _possible(rule: Rule, counts: dict[str, int], by_id: dict[str, Rule]) -> boo
 def _correlate(connection: duckdb.DuckDBPyConnection, place: int, rule: Rule, rules: Sequence[Rule]) -> pl.DataFrame:
     if rule.correlation is None:
         raise ValueError(f"rule '{rule.rule_id}' is no correlation")
-    places = {other.rule_id: number for number, other in enumerate(rules)}
+    places = number_in(rules)
 
     def number_of(reference: SigmaRuleReference) -> int:
         return places[reference.rule.name or str(reference.rule.id)]
@@ -85,25 +85,3 @@ def _correlate(connection: duckdb.DuckDBPyConnection, place: int, rule: Rule, ru
         pl.lit(place, pl.Int64).alias("rule"), pl.col("hit").cast(pl.Int64), pl.col("members").alias("i"),
         (pl.col("members") == pl.col("last")).alias("is_last"),
     )
-
-
-def needed_columns(rules: Sequence[Rule], events: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the columns that no rule names: loading text is most of the work."""
-    text = " ".join(f"{rule.condition} {rule.relevance} {rule.available}" for rule in rules)
-    fields = audit_fields()
-    for rule in rules:
-        if rule.correlation is not None:
-            text += " ".join(fields[name].sql for name in _correlation_fields(rule, fields))
-    always = {"event_id", "time", "has_body", "truncated"}
-    return events.select(column for column in events.columns if column in always or f'"{column}"' in text or f"({column})" in text)
-
-
-def _correlation_fields(rule: Rule, fields: dict[str, Field]) -> list[str]:
-    correlation = rule.correlation
-    if correlation is None:
-        return []
-    names = [*(correlation.group_by or [])]
-    value = getattr(correlation.condition, "fieldref", None)
-    names += [value] if isinstance(value, str) else []
-    names += [field for alias in correlation.aliases for field in alias.mapping.values()]
-    return [name for name in names if name in fields]

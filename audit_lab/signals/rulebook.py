@@ -7,66 +7,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
-from sigma.rule.base import SigmaYAMLLoader, check_alias_expansion
+from sigma.rule.base import check_alias_expansion
 
-from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
+from audit_lab.signals.planned import planned
+from audit_lab.signals.rule import Rule, usable
 from audit_lab.signals.ruleblock import foreign, what_it_means, wrong_block
+from audit_lab.signals.rulefiles import one_line, read_documents
 from audit_lab.signals.sigma import DuckDBBackend, Field, audit_fields, audit_pipeline
 from audit_lab.signals.sigma.correlations import compile_correlation
-from audit_lab.signals.sigma.engine import opened
 from audit_lab.signals.sigma.leaves import FALSE
+from audit_lab.signals.sigma.quiet import QUIET
+
+__all__ = ["LEVELS", "PACK", "Rule", "load_rules", "usable"]
 
 PACK = Path(__file__).parent / "pack"
 ENGINE_VERSION = "2"  # raise it when the same rule may match other events than before
 LEVELS = ("informational", "low", "medium", "high", "critical")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule, ready to run, or kept with the reason why it cannot.
-
-    `rule_id` is the rule's name where it has one, else its UUID, else the file's name. `condition` is SQL over
-    `audit_fields`; `relevance` the condition of the events it looks at, whatever their bodies say; `available`
-    tells on which of those the body can be judged (None: on all).
-    """
-
-    rule_id: str
-    title: str
-    kind: str
-    level: str
-    version: str
-    source: str
-    built_in: bool
-    behaviours: tuple[str, ...] = ()
-    techniques: tuple[str, ...] = ()
-    floor: float | None = None
-    author: str = ""
-    description: str = ""
-    falsepositives: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    unknown_fields: tuple[str, ...] = ()
-    condition: str = FALSE
-    relevance: str = FALSE
-    available: str | None = None
-    references: tuple[str, ...] = ()
-    emits: bool = True
-    unusable: str | None = None
-    tests: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    correlation: SigmaCorrelationRule | None = field(default=None, compare=False, repr=False)
 
 
 def load_rules(folders: Iterable[str | Path] = (), *, pack: bool = True, strict: bool = False) -> list[Rule]:
@@ -125,12 +93,10 @@ class _Book:
 
     def read(self, path: Path, source: str, built_in: bool) -> None:
         base = {"source": source, "built_in": built_in, "stem": path.stem}
-        try:
-            documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=SigmaYAMLLoader))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            self._reject(base, f"not readable as YAML: {_one_line(error)}")
-            return
-        for document in documents:
+        for document, unreadable, title, name in read_documents(path):
+            if unreadable:
+                self._reject(base, unreadable, title, name)
+                continue
             if document is None:
                 continue
             if not isinstance(document, dict) or not ({"detection", "correlation"} & set(document)):
@@ -140,24 +106,24 @@ class _Book:
                 continue
             self._parse(document, base)
 
-    def _reject(self, base: dict[str, Any], reason: str, title: str = "") -> None:
-        self.entries.append((None, {**base, "unusable": reason, "title": title or base["stem"]}))
+    def _reject(self, base: dict[str, Any], reason: str, title: str = "", name: str = "") -> None:
+        self.entries.append((None, {**base, "unusable": reason, "title": title or base["stem"], "stem": name or base["stem"]}))
 
     def _parse(self, document: dict[str, Any], base: dict[str, Any]) -> None:
-        title = str(document.get("title") or base["stem"])
+        title, name = str(document.get("title") or base["stem"]), str(document.get("name") or document.get("id") or "")
         wrong = wrong_block(document.get("audit_lab"))
         if wrong:
-            self._reject(base, wrong, title)
+            self._reject(base, wrong, title, name)
             return
         try:
             check_alias_expansion(document)
             digest = text_digest(ENGINE_VERSION + json.dumps(what_it_means(document), default=str))
             kind = SigmaCorrelationRule if "correlation" in document else SigmaRule
-            parsed = kind.from_dict(document)
+            parsed = kind.from_dict(document, policy=QUIET)
             if isinstance(parsed, SigmaRule):
                 _ = [condition.parsed for condition in parsed.detection.parsed_condition]
         except (SigmaError, yaml.YAMLError, TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
-            self._reject(base, _one_line(error), title)
+            self._reject(base, one_line(error), title, name)
             return
         self.entries.append((parsed, {**base, "title": title, "version": digest[:16]}))
 
@@ -173,18 +139,23 @@ class _Book:
                 try:
                     rule.resolve_rule_references(collection)
                 except SigmaError as error:
-                    facts["unusable"] = _one_line(error)
+                    facts["unusable"] = one_line(error)
         rules = []
-        # Correlations come last: what they are built on is compiled by then.
-        for rule, facts in sorted(self.entries, key=lambda entry: isinstance(entry[0], SigmaCorrelationRule)):
+        # Correlations come after what they are built on, and what cannot be read takes no name from another.
+        ordered = sorted(
+            self.entries,
+            key=lambda entry: (entry[0] is None, not entry[1]["built_in"], isinstance(entry[0], SigmaCorrelationRule)),
+        )
+        for rule, facts in ordered:
             made = _unusable(facts) if rule is None else self._one(rule, facts, fields, done)
             if made.rule_id in seen:
-                made = _unusable({**facts, "unusable": f"a rule '{made.rule_id}' was already read"}, made.rule_id)
+                why = made.unusable if rule is None else f"a rule '{made.rule_id}' was already read"
+                made = _unusable({**facts, "unusable": why}, made.rule_id)
             seen.add(made.rule_id)
             if rule is not None:
                 done[id(rule)] = made
             rules.append(made)
-        return _planned(rules)
+        return planned(rules)
 
     def _one(
         self, rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any], fields: dict[str, Field], done: dict[int, Rule]
@@ -205,7 +176,7 @@ class _Book:
             relevance = backend.relevance(rule)
         except (SigmaError, NotImplementedError, RecursionError, TypeError, ValueError, AttributeError, KeyError) as error:
             # pySigma meets some odd values with errors of its own making; one odd rule must not stop the others.
-            return Rule(**common, unusable=_one_line(error))
+            return Rule(**common, unusable=one_line(error))
         unknown = tuple(sorted(backend.unknown_fields))
         used = tuple(sorted(backend.used_fields))
         checks = sorted({known.available for name in used if (known := fields[name]).available})
@@ -257,27 +228,3 @@ def _unusable(facts: dict[str, Any], rule_id: str | None = None) -> Rule:
         rule_id=f"{rule_id or facts['stem']}@{facts['source']}" if rule_id else facts["stem"], title=facts["title"], kind="rule",
         level="low", version=facts.get("version", "none"), source=facts["source"], built_in=facts["built_in"], unusable=facts["unusable"],
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _planned(rules: list[Rule]) -> list[Rule]:
-    """Let DuckDB plan the rules of others once on no events: what it refuses is told now, not in the middle of a run."""
-    added = [rule for rule in rules if not rule.built_in and not rule.unusable and rule.kind == "rule"]
-    if not added:
-        return rules
-    refused: dict[str, str] = {}
-    with opened(tables.empty("events")) as connection:
-        for rule in added:
-            try:
-                connection.execute(f"EXPLAIN SELECT i FROM source WHERE {rule.condition}").fetchall()
-            except duckdb.Error as error:
-                refused[rule.rule_id] = f"DuckDB refuses it: {_one_line(error)}"
-    return [replace(rule, unusable=refused[rule.rule_id]) if rule.rule_id in refused and not rule.built_in else rule for rule in rules]
-
-
-def usable(rules: Sequence[Rule]) -> list[Rule]:
-    """Return the rules that can run."""
-    return [rule for rule in rules if not rule.unusable]

@@ -62,13 +62,19 @@ def run_correlation(
     time_column: str = "time",
 ) -> pl.DataFrame:
     """Return the hits of a correlation: `start_us`, `end_us`, `metric`, `last` (row of the last event), `members` (rows in order)."""
+    return connection.sql(correlation_query(rule, fields, number_of, time_column)).pl().cast(EPISODES)
+
+
+def correlation_query(
+    rule: SigmaCorrelationRule, fields: Mapping[str, Field], number_of: Callable[[SigmaRuleReference], int], time_column: str = "time"
+) -> str:
+    """Return the SELECT of `run_correlation`, over the tables `source` and `hits`."""
 
     def matches(reference: SigmaRuleReference) -> str:
         return f"SELECT source.* FROM source SEMI JOIN (SELECT i FROM hits WHERE rule = {number_of(reference)}) h USING (i)"
 
     query = compile_correlation(rule, fields, matches, "i", f"epoch_us({identifier(time_column)})")
-    found = connection.sql(
+    return (
         f"SELECT start_us, end_us, CAST(metric AS DOUBLE) AS metric, CAST(last_event_id AS BIGINT) AS last, "
         f"CAST(event_ids AS BIGINT[]) AS members FROM ({query})"
-    ).pl()
-    return found.cast(EPISODES)
+    )
