@@ -47,6 +47,8 @@ class CascadeJudge:
         self._cloud = self._other(settings.cloud, folder, examples)
         self._large = self._other(settings.large, folder, examples)
         self._routes: dict[str, str] = {}
+        # Who gave the verdict that stands: nobody else may be asked to repair it.
+        self._judged_by: dict[str, Endpoint] = {}
 
     def _other(self, endpoint: EndpointSettings | None, folder: Path | None, examples: Examples) -> ModelJudge | None:
         if endpoint is None:
@@ -67,6 +69,9 @@ class CascadeJudge:
     def route(self, routes: pl.DataFrame) -> None:
         """Take over where each case may be judged; a case without a route stays on-premises."""
         self._routes = dict(routes.select("case_id", "role").iter_rows())
+        for judge in self.endpoints():
+            if isinstance(judge, ModelJudge):
+                judge.permit([case_id for case_id, role in self._routes.items() if role == "cloud"])
 
     def close(self) -> None:
         """Close all connections."""
@@ -82,6 +87,7 @@ class CascadeJudge:
             When not one case could be judged.
         """
         # One run has one budget, however many endpoints it asks and however often.
+        self._judged_by = {}
         budget = self._first.new_budget()
         for judge in self.endpoints():
             judge.share_budget(budget)
@@ -100,7 +106,8 @@ class CascadeJudge:
             if error and role == "cloud" and judge is not self._first and self._first.settings.role == "onprem":
                 # The other way round is no matter: what may leave the house may also stay.
                 inside, error = _attempt(self._first, part.drop("to"), evidence, signals)
-                made = JudgeTables(inside.verdicts, pl.concat([made.egress, inside.egress]))
+                made, judge = JudgeTables(inside.verdicts, pl.concat([made.egress, inside.egress])), self._first
+            self._judged_by |= dict.fromkeys(part["case_id"], judge)
             parts.append(_waiting(made) if role == "onprem" and error else made)
             errors += [error] if error else []
         if errors and all(part.verdicts["score"].null_count() == part.verdicts.height for part in parts):
@@ -111,10 +118,10 @@ class CascadeJudge:
         return JudgeTables(made.verdicts.join(order, on="case_id").sort("place").drop("place"), made.egress)
 
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
-        """Let each endpoint repair its own verdicts."""
+        """Let each endpoint repair the verdicts that it gave itself."""
         parts = []
         for judge in self.endpoints():
-            own = verdicts.filter(pl.col("judge_version") == judge.judge_version)
+            own = verdicts.filter(pl.col("case_id").is_in([case_id for case_id, by in self._judged_by.items() if by is judge]))
             made = judge.repair(own, candidates, evidence) if own.height else None
             parts += [made] if made is not None else []
         if not parts:
@@ -146,6 +153,7 @@ class CascadeJudge:
             return made
         second, _ = _attempt(large, candidates.filter(pl.col("case_id").is_in(allowed)), evidence, signals)
         better = second.verdicts.filter(pl.col("score").is_not_null())
+        self._judged_by |= dict.fromkeys(better["case_id"], large)
         # What the first model cost stays on the bill.
         first = made.verdicts.select("case_id", *(pl.col(name).alias(f"first_{name}") for name in BILL))
         better = better.join(first, on="case_id", maintain_order="left").with_columns(

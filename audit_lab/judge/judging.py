@@ -142,11 +142,20 @@ def judge_cases(
         return JudgeTables(tables.empty("verdicts"), tables.empty("egress"))
     chosen: Any = judge if hasattr(judge, "judge_version") else _named(judge)
     made: JudgeTables = chosen(candidates, evidence, signals)
-    missing = set(candidates["case_id"]) - set(made.verdicts["case_id"])
-    if missing or made.verdicts["case_id"].is_duplicated().any():
-        raise JudgeError(f"judge '{chosen.judge_id}' gave no verdict, or two, on {max(len(missing), 1)} cases")
+    _one_each(made.verdicts, candidates, chosen.judge_id)
     made = JudgeTables(tables.check(made.verdicts, "verdicts"), tables.check(made.egress, "egress"))
-    return made if check is None else _checked(made, candidates, evidence, chosen, check)
+    if check is None:
+        return made
+    made = _checked(made, candidates, evidence, chosen, check)
+    _one_each(made.verdicts, candidates, chosen.judge_id)
+    return made
+
+
+def _one_each(verdicts: pl.DataFrame, candidates: pl.DataFrame, judge_id: str) -> None:
+    """Raise JudgeError unless every candidate has one verdict."""
+    missing = set(candidates["case_id"]) - set(verdicts["case_id"])
+    if missing or verdicts["case_id"].is_duplicated().any():
+        raise JudgeError(f"judge '{judge_id}' gave no verdict, or two, on {max(len(missing), 1)} cases")
 
 
 def _checked(

@@ -6,7 +6,7 @@ reason in `abstain`. Every call leaves an egress row, the ones that failed inclu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +20,11 @@ from audit_lab.judge.account import BILL_UNKNOWN, Account
 from audit_lab.judge.budget import Budget, find_price
 from audit_lab.judge.cache import AnswerCache, answer_key
 from audit_lab.judge.choosing import choose_answer
-from audit_lab.judge.client import CallError, ChatClient
+from audit_lab.judge.client import CallError, ChatClient, split_url
 from audit_lab.judge.evidence import EVIDENCE_VERSION
 from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, failures, load_template, repair_prompt
-from audit_lab.judge.turns import Turns
+from audit_lab.judge.routing import STAYS
+from audit_lab.judge.turns import Turns, nothing_judged
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
 from audit_lab.profile import JudgeSettings
 
@@ -76,6 +77,7 @@ class ModelJudge:
         self.budget: Budget | None = None
         self.shared_budget: Budget | None = None
         self._progress, self._ready = progress, ready
+        self._may_leave: frozenset[str] = frozenset()
         self.notes: list[str] = []
         if self.price.too_old(datetime.now(UTC).date()):
             self.notes.append(f"prices are those of {self.price.as_of}: give a newer table with judge.prices")
@@ -92,8 +94,10 @@ class ModelJudge:
         lists = list(examples.values()) if isinstance(examples, Mapping) else [examples]
         pool: set[Example] = {example for chosen in lists for example in chosen}
         shown = text_digest("\n".join(sorted(example.facts + example.answer for example in pool)))
+        # Two endpoints with one model name are two judges: who judged a case also says where it may be sent again.
+        where = [self.settings.role, split_url(self.settings.base_url)[0]]
         parts = [self.template.digest, shown, EVIDENCE_VERSION, self.settings.model, str(self._client.parameters()), self.settings.repeats]
-        self.judge_version = f"{self.template.name}-{text_digest(' '.join(map(str, parts)))[:12]}"
+        self.judge_version = f"{self.template.name}-{text_digest(' '.join(map(str, parts + where)))[:12]}"
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return a verdict per candidate, grounds unchecked.
@@ -149,6 +153,10 @@ class ModelJudge:
             made: JudgeTables = error.tables  # type: ignore[attr-defined]
             return made
 
+    def permit(self, case_ids: Collection[str]) -> None:
+        """Name the cases that an endpoint in the cloud may be sent; before that it is sent none."""
+        self._may_leave = frozenset(case_ids)
+
     def refuse(self, case_ids: Sequence[str], why: str) -> JudgeTables:
         """Return verdicts that say why nothing was asked."""
         rows = [verdict_row(case_id, self.judge_id, self.judge_version, abstain=why) for case_id in case_ids]
@@ -191,7 +199,7 @@ class ModelJudge:
             asked.add(prompt.sha256)
         made = JudgeTables(verdict_frame(rows), egress_frame(turns.egress))
         if rows and turns.n_answers == 0 and turns.last_failure is not None:
-            raise _nothing_judged(self._client.endpoint, turns.last_failure, made)
+            raise nothing_judged(self._client.endpoint, turns.last_failure, made)
         return made
 
     def _key(self, prompt: Prompt, repeat: int = 0) -> str:
@@ -206,6 +214,9 @@ class ModelJudge:
     def _buy(self, prompt: Prompt, repeat: int, turns: Turns) -> Answered:
         attempts = tries = 0
         while True:
+            # Whoever asks, and however often: this is the last place before the wire.
+            if self.settings.role == "cloud" and prompt.case_id not in self._may_leave:
+                return Answered({"failure": STAYS}, attempts, False)
             most = prompt.tokens + self._client.overhead() + self.settings.max_output_tokens
             held = (most, self.price.of(most - self.settings.max_output_tokens, self.settings.max_output_tokens))
             refusal = turns.stopped or turns.budget.reserve(*held)
@@ -266,17 +277,3 @@ class ModelJudge:
         if answer is None:
             return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=why)
         return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=answer, spread=spread, **more)
-
-
-def _nothing_judged(endpoint: str, failure: CallError, made: JudgeTables) -> JudgeError:
-    hints = {
-        "unreachable": "start it, or set judge.base_url; run again to go on",
-        "unauthorized": "set that environment variable to a valid key",
-        "not_found": "check judge.base_url and judge.model",
-        "rate_limited": "wait, or lower judge.concurrency; run again to go on",
-        "timeout": "raise judge.timeout_s, or lower judge.concurrency; run again to go on",
-    }
-    hint = hints.get(failure.name, "see the egress table; run again to go on")
-    error = JudgeError(f"no case could be judged at {endpoint}: {failure}", hint)
-    error.tables = made  # type: ignore[attr-defined]
-    return error

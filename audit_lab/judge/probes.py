@@ -110,6 +110,9 @@ def _probe(judge: ModelJudge | LocalJudge, folder: Path | None, accept: bool) ->
     }), "candidates")
     kind = LocalJudge if judge.settings.gguf else ModelJudge
     fresh = kind(judge.settings, folder, judge_id=judge.judge_id, fresh=True)
+    if isinstance(fresh, ModelJudge):
+        # Probes are about nobody: they may go anywhere.
+        fresh.permit(names)
     try:
         verdicts = fresh(candidates, evidence, tables.empty("signals")).verdicts
     finally:

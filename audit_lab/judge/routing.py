@@ -17,6 +17,8 @@ from audit_lab.predicates import PREDICATES
 from audit_lab.profile import JudgeSettings
 
 WAITS = "waits: the on-premises endpoint gave no answer, and this case is not sent elsewhere"
+# What an endpoint in the cloud says of a case that it was handed although nobody permitted it: nothing was sent.
+STAYS = "not sent: this case may not leave the house"
 NO_HOUSE = "waits: no on-premises endpoint is set, and this case is not sent elsewhere"
 
 

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from audit_lab.errors import JudgeError
 from audit_lab.judge.budget import Budget
 from audit_lab.judge.client import CallError
+from audit_lab.judge.verdicts import JudgeTables
 
 # This many questions in a row without any answer: the rest is not tried, so that a dead endpoint costs no hours.
 GIVE_UP_AFTER = 3
@@ -75,3 +77,18 @@ class Turns:
         """Keep the egress row of a call."""
         with self._lock:
             self.egress.append(row)
+
+
+def nothing_judged(endpoint: str, failure: CallError, made: JudgeTables) -> JudgeError:
+    """Return the error of a run in which no case could be judged; its `tables` hold verdicts and calls all the same."""
+    hints = {
+        "unreachable": "start it, or set judge.base_url; run again to go on",
+        "unauthorized": "set that environment variable to a valid key",
+        "not_found": "check judge.base_url and judge.model",
+        "rate_limited": "wait, or lower judge.concurrency; run again to go on",
+        "timeout": "raise judge.timeout_s, or lower judge.concurrency; run again to go on",
+    }
+    hint = hints.get(failure.name, "see the egress table; run again to go on")
+    error = JudgeError(f"no case could be judged at {endpoint}: {failure}", hint)
+    error.tables = made  # type: ignore[attr-defined]
+    return error

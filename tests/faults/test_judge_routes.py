@@ -352,3 +352,68 @@ def test_the_calls_of_a_run_that_judged_nothing_are_on_record(house, tmp_path):
     assert set(made.egress["egress_id"]) <= set(both["egress_id"])
     (tmp_path / "calls.jsonl").open("a").write('{"at": "nonsense"}\nhalf a li')
     assert read_calls(tmp_path).equals(both)
+
+
+WRONG = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
+
+
+def roles_of(made):
+    return sorted(made.egress.select("case_id", "role").iter_rows())
+
+
+@pytest.mark.parametrize("name", ["same", "other"])
+def test_a_repair_goes_where_the_case_was_judged_whatever_the_models_are_called(house, name, tmp_path):
+    with serving(answering(WRONG)) as inside, serving(answering(said(0.2))) as outside:
+        made = run(house, settings(inside.url, model="same", cloud=EndpointSettings(base_url=outside.url, model=name)), tmp_path / "a")
+        assert (inside.requests, outside.requests) == (2, 1)
+    zoe, yan = (by_user(house, made.verdicts)[user]["case_id"] for user in ("zoe", "yan"))
+    assert roles_of(made) == sorted([(zoe, "onprem"), (zoe, "onprem"), (yan, "cloud")])
+    with serving(answering(WRONG)) as inside, serving(answering(said(0.2))) as outside:
+        made = run(house, settings(inside.url, model="same", large=EndpointSettings(base_url=outside.url, model=name)), tmp_path / "b")
+    assert made.verdicts["case_id"].to_list() == house.candidates["case_id"].to_list()
+    assert (zoe, "cloud") not in roles_of(made)
+
+
+def test_two_endpoints_with_one_model_name_have_two_versions():
+    def version(url="http://one/v1", **more):
+        return make_judge(settings(url, **more)).judge_version
+
+    assert version() == version()
+    assert len({version(), version("http://two/v1"), version(role="cloud")}) == 3
+
+
+def test_an_endpoint_in_the_cloud_is_sent_no_case_that_nobody_permitted(house):
+    from audit_lab.judge.models import ModelJudge
+    from audit_lab.judge.routing import STAYS
+
+    pack = build_evidence(*house)
+    yan = by_user(house, house.candidates.with_columns(judge=pl.lit("")))["yan"]["case_id"]
+    with serving(answering(said(0.2))) as outside:
+        judge = ModelJudge(settings(outside.url, role="cloud", repeats=2))
+        assert set(judge(house.candidates, pack, house.signals).verdicts["abstain"]) == {STAYS}
+        assert outside.requests == 0
+        judge.permit([yan])
+        made = judge(house.candidates, pack, house.signals)
+        assert set(made.egress["case_id"]) == {yan}
+        assert outside.requests == 2
+        judge.permit([])
+        checked = made.verdicts.with_columns(usable=pl.lit(False))
+        judge.repair(checked, house.candidates, pack)
+        assert outside.requests == 2
+        judge.close()
+
+
+def test_a_judge_that_repairs_a_case_twice_is_found_out(house):
+    class Twice:
+        judge_id = judge_version = "twice"
+
+        def __call__(self, candidates, evidence, signals):
+            return judge_cases(candidates, evidence, signals)
+
+        def repair(self, verdicts, candidates, evidence):
+            made = judge_cases(candidates, evidence, house.signals)
+            return made._replace(verdicts=pl.concat([made.verdicts, made.verdicts]))
+
+    with pytest.raises(JudgeError, match="gave no verdict, or two"):
+        judge_cases(house.candidates, build_evidence(*house), house.signals, Twice(), check=lambda made: made.with_columns(
+            usable=pl.lit(made["case_id"].is_duplicated().any()), grounded_share=pl.lit(0.5)))
