@@ -27,7 +27,7 @@ from audit_lab.judge import (
 )
 from audit_lab.lines import CaseLines, case_lines
 from audit_lab.pipeline import Run, answers_folder, judge_candidates, merged_egress, standing_labels
-from audit_lab.profile import JudgeSettings, Profile
+from audit_lab.profile import NO_ROLE, ROLE_HINT, JudgeSettings, Profile
 from audit_lab.store import Store
 
 
@@ -104,11 +104,13 @@ def with_judge(store: Store, profile: Profile, **changes: Any) -> Profile:
     if "replay" not in given and given.get("judge") == "replay" and not profile.judge.replay:
         given["replay"] = str(answers_folder(store) / "imported.jsonl")
     try:
-        judge = JudgeSettings.model_validate(profile.judge.model_dump() | given)
+        judge = JudgeSettings.model_validate(profile.judge.model_dump(exclude_unset=True) | given)
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("judge",):
             raise InputError(f"no judge '{given['judge']}'", "one of: baseline, openai, replay") from None
+        if first["type"] == NO_ROLE:
+            raise InputError(f"judge: '{'.'.join([*map(str, first['loc']), 'role'])}': {first['msg']}", ROLE_HINT) from None
         raise InputError(f"judge: '{'.'.join(map(str, first['loc']))}': {first['msg']}", "see docs/profile.md") from None
     return profile.model_copy(update={"judge": judge})
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from audit_lab.errors import ProfileError
 from audit_lab.hashing import text_digest
+from audit_lab.hosts import stands_inside
 
 
 class _Section(BaseModel):
@@ -92,7 +93,28 @@ CHOICE_SETTINGS = frozenset({"budget_cases", "budget_tokens", "budget_usd", "exp
 WINDOW = r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))? ([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
+# Name and hint of the error where an endpoint with a public name has no role.
+NO_ROLE = "no_role"
+ROLE_HINT = 'add role = "cloud", so that it gets no sensitive case, or role = "onprem" if it is your own'
 HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
+
+
+class _Placed(_Section):
+    """A section whose endpoint counts as in the house where nothing else is said: it must not stand elsewhere unsaid."""
+
+    @model_validator(mode="after")
+    def _says_where_it_stands(self) -> _Placed:
+        url = getattr(self, "base_url", "")
+        if "role" in self.model_fields_set or not url or getattr(self, "gguf", None) or stands_inside(url):
+            return self
+        try:
+            host = urlsplit(url).hostname
+        except ValueError:
+            host = None
+        if host is None:  # no URL at all: whoever asks it says so
+            return self
+        raise PydanticCustomError(
+            NO_ROLE, "nothing says where '{host}' stands, and by its name it is not in the house", {"host": host[:100]})
 
 
 class EndpointSettings(_Section):
@@ -107,27 +129,29 @@ class EndpointSettings(_Section):
     usd_per_million_out: float | None = Field(None, ge=0, description="price of a million answer tokens")
 
 
-class ChallengerSettings(EndpointSettings):
+class ChallengerSettings(_Placed, EndpointSettings):
     """A second judge in shadow: it judges the same candidates, and nothing but a comparison ever uses what it says."""
 
     judge: Literal["baseline", "openai", "replay"] = Field("openai", description="as judge.judge")
     gguf: str = Field("", description="a GGUF file, as judge.gguf")
     replay: str = Field("", description="file of recorded answers for the judge 'replay'")
-    role: Literal["onprem", "cloud"] = Field("onprem", description="where it stands; in the cloud it gets no sensitive case")
+    role: Literal["onprem", "cloud"] = Field("onprem", description="where it stands, as judge.role; in the cloud it gets no sensitive case")
     max_tokens: int = Field(500_000, ge=0, description="tokens per run, hard limit of its own")
     max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit of its own")
     max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit of its own")
     max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit of its own")
 
 
-class JudgeSettings(_Section):
+class JudgeSettings(_Placed):
     """Which judge, where, and at what price."""
 
     judge: Literal["baseline", "openai", "replay"] = Field(
         "baseline", description="baseline needs no model; openai: any compatible endpoint; replay: answers recorded before"
     )
     base_url: str = Field("", description="OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
-    role: Literal["onprem", "cloud"] = Field("onprem", description="where that endpoint stands: onprem or cloud")
+    role: Literal["onprem", "cloud"] = Field(
+        "onprem", description="where that endpoint stands: onprem or cloud; must be said where its name is not one of the house"
+    )
     gguf: str = Field("", description="a GGUF file: a llama.cpp server is started for it (extra 'local'); no base_url needed")
     cloud: EndpointSettings | None = Field(None, description="endpoint for cases that are not sensitive and only lightly suspicious")
     large: EndpointSettings | None = Field(None, description="model asked where the first is unsure or disagrees with the signals")
@@ -325,6 +349,8 @@ def load_profile(source: str | Path | None = None, environ: dict[str, str] | Non
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise ProfileError(f"profile: unknown key '{where}'", _near(where)) from None
+        if first["type"] == NO_ROLE:
+            raise ProfileError(f"profile: '{where}.role': {first['msg']}", ROLE_HINT) from None
         raise ProfileError(f"profile: '{where}': {first['msg']}", "see: audit-lab profile show") from None
 
 

@@ -53,3 +53,42 @@ def test_a_password_for_mlflow_is_refused_before_anything_keeps_it(tmp_path: Pat
     assert "hunter2" not in str(caught.value)
     path.write_text('[experiments]\nmlflow = "postgresql://kim@db.internal/mlflow"\n')
     assert load_profile(path).experiments.mlflow == "postgresql://kim@db.internal/mlflow"
+
+
+PUBLIC, OWN = 'base_url = "https://api.example.com/v1"\nmodel = "m"\n', 'base_url = "http://llm.internal/v1"\nmodel = "m"\n'
+
+
+@pytest.mark.parametrize(("text", "where"), [
+    (f"[judge]\n{PUBLIC}", "judge.role"), (f'[judge]\njudge = "openai"\n{PUBLIC}', "judge.role"),
+    (f"[judge]\n{OWN}[judge.challenger]\n{PUBLIC}", "judge.challenger.role"),
+    ('[judge]\nbase_url = "http://134744072/v1"\n', "judge.role"), ('[judge]\nbase_url = "http://localhost@api.example.com/v1"\n', "judge.role"),
+])
+def test_an_endpoint_with_a_public_name_must_say_where_it_stands(tmp_path: Path, text: str, where: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ProfileError, match=f"'{where}': nothing says where .* stands.*role = \"cloud\"") as caught:
+        load_profile(path, {})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [
+    f'[judge]\nrole = "cloud"\n{PUBLIC}', f'[judge]\nrole = "onprem"\n{PUBLIC}', f"[judge]\n{OWN}", f'[judge]\ngguf = "m.gguf"\n{PUBLIC}',
+    f"[judge]\n{OWN}[judge.cloud]\n{PUBLIC}[judge.large]\n{PUBLIC}", '[judge]\nbase_url = "http://[::1]:8000/v1"\n',
+])
+def test_an_endpoint_of_the_house_or_with_a_role_is_fine(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    assert load_profile(path, {}).judge.model_dump()["base_url"]
+
+
+def test_the_environment_cannot_move_an_endpoint_out_of_the_house_unsaid() -> None:
+    with pytest.raises(ProfileError, match="judge.role"):
+        load_profile("default", {"AUDIT_LAB_JUDGE__BASE_URL": "https://api.example.com/v1"})
+
+
+def test_neither_can_settings_that_are_changed_later(tmp_path: Path) -> None:
+    from audit_lab import Lab
+    from audit_lab.errors import InputError
+
+    with pytest.raises(InputError, match="'role': nothing says where"):
+        Lab(tmp_path / "lab", load_profile("default", {})).with_judge(base_url="https://api.example.com/v1")

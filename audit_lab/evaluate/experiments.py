@@ -225,13 +225,14 @@ def _stage_of(key: str) -> float:
 
 
 def _with(base: Profile, parameters: dict[str, Any]) -> Profile:
-    values = base.model_dump()
+    # What the profile leaves to defaults stays unsaid: some limits hold differently when somebody asked for them.
+    full, values = base.model_dump(), base.model_dump(exclude_unset=True)
     for key, value in parameters.items():
         section, _, field = key.partition(".")
-        if section not in SECTIONS or field not in values[section]:
-            known = [f"{name}.{setting}" for name in SECTIONS for setting in values[name]]
+        if section not in SECTIONS or field not in full[section]:
+            known = [f"{name}.{setting}" for name in SECTIONS for setting in full[name]]
             raise ProfileError(f"no setting '{key}' for a grid", f"settings are {', '.join(known[:4])} …; see: audit-lab profile show")
-        values[section][field] = value
+        values.setdefault(section, {})[field] = value
     try:
         return Profile.model_validate(values)
     except ValueError as error:
