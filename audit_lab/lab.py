@@ -25,7 +25,7 @@ from audit_lab.pipeline import (
     run_stages,
     stale_stages,
 )
-from audit_lab.profile import Profile, load_profile
+from audit_lab.profile import Profile, load_profile, restored_profile
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules
 from audit_lab.store import Store
 
@@ -59,7 +59,7 @@ class Lab(FigureVerbs):
     def __init__(self, root: str | Path = "lab", profile: str | Path | Profile | None = None) -> None:
         self.store = Store(root)
         if profile is None and self.store.remembered("profile") is not None:
-            self.profile = Profile.model_validate(self.store.remembered("profile"))
+            self.profile = restored_profile(self.store.remembered("profile"))
         else:
             self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
 

@@ -185,7 +185,7 @@ class JudgeSettings(_Placed):
         "reaches no prompt by itself: audit-lab release propose names cases worth an entry",
     )
     max_tokens_per_day: int = Field(2_000_000, ge=0, description="tokens per calendar day (UTC), hard limit")
-    max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit")
+    max_usd_per_day: float = Field(20.0, ge=0, description="US dollars per calendar day (UTC), hard limit; to set it a price must be known")
     calls_per_minute: int = Field(0, ge=0, description="most calls a minute; 0 = as many as concurrency allows")
     prices: str = Field("", description="your own dated TOML price table; none is built in")
     replay: str = Field("", description="file of recorded answers (JSON lines) for the judge 'replay'")
@@ -196,9 +196,9 @@ class JudgeSettings(_Placed):
     retries: int = Field(2, ge=0, description="further tries after a failure that may pass")
     max_output_tokens: int = Field(800, ge=50, description="longest answer, tokens")
     max_tokens: int = Field(500_000, ge=0, description="tokens per run, hard limit")
-    max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit")
-    usd_per_million_in: float | None = Field(None, description="price of a million prompt tokens; null = unknown, cost stays null")
-    usd_per_million_out: float | None = Field(None, description="price of a million answer tokens")
+    max_usd: float = Field(5.0, ge=0, description="US dollars per run, hard limit; to set it a price must be known")
+    usd_per_million_in: float | None = Field(None, ge=0, description="price of a million prompt tokens; null = unknown, cost stays null")
+    usd_per_million_out: float | None = Field(None, ge=0, description="price of a million answer tokens")
     concurrency: int = Field(4, ge=1, le=64, description="calls to the endpoint at once")
     evidence_tokens: int = Field(900, ge=100, description="longest evidence pack, tokens")
 
@@ -352,6 +352,20 @@ def load_profile(source: str | Path | None = None, environ: dict[str, str] | Non
         if first["type"] == NO_ROLE:
             raise ProfileError(f"profile: '{where}.role': {first['msg']}", ROLE_HINT) from None
         raise ProfileError(f"profile: '{where}': {first['msg']}", "see: audit-lab profile show") from None
+
+
+def restored_profile(values: dict[str, Any]) -> Profile:
+    """Return a profile from all its values, as a lab keeps them: limits in money that stand at their defaults count as not asked for."""
+    judge = dict(values.get("judge") or {})
+    parts: list[tuple[dict[str, Any], type[BaseModel]]] = [(judge, JudgeSettings)]
+    if judge.get("challenger"):
+        judge["challenger"] = dict(judge["challenger"])
+        parts.append((judge["challenger"], ChallengerSettings))
+    for part, section in parts:
+        for name in ("max_usd", "max_usd_per_day"):
+            if part.get(name) == section.model_fields[name].default:
+                part.pop(name, None)
+    return Profile.model_validate({**values, "judge": judge})
 
 
 def _template(source: str | Path | None) -> dict[str, Any]:

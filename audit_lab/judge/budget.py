@@ -65,6 +65,23 @@ def find_price(settings: JudgeSettings) -> Price:
     return Price(float(found[0]), float(found[1]), table["as_of"])
 
 
+def money_note(settings: JudgeSettings, price: Price) -> str:
+    """Return a line where limits in money that nobody asked for cannot hold, because no price is known; '' where they do.
+
+    Raises
+    ------
+    JudgeError
+        When somebody asked for such a limit: what was promised to be hard is not to be passed over.
+    """
+    if price.of(0, 0) is not None:
+        return ""
+    said = sorted({"max_usd", "max_usd_per_day"} & settings.model_fields_set)
+    if said:
+        hint = "set usd_per_million_in and usd_per_million_out of that endpoint (0 where nobody charges), or judge.prices"
+        raise JudgeError(f"judge.{said[0]} cannot hold: no price is known for model '{settings.model}'", hint)
+    return f"money limits no call: no price is known for model '{settings.model}' (judge.prices); the limits in tokens hold"
+
+
 def _table(path: str) -> dict[str, Any]:
     try:
         text = Path(path).read_text("utf-8") if path else (resources.files("audit_lab.judge") / "prices.toml").read_text("utf-8")

@@ -17,7 +17,7 @@ import polars as pl
 from audit_lab.errors import JudgeError
 from audit_lab.hashing import text_digest
 from audit_lab.judge.account import BILL_UNKNOWN, Account
-from audit_lab.judge.budget import Budget, find_price
+from audit_lab.judge.budget import Budget, find_price, money_note
 from audit_lab.judge.cache import AnswerCache, answer_key
 from audit_lab.judge.choosing import choose_answer
 from audit_lab.judge.client import CallError, ChatClient, split_url
@@ -78,7 +78,7 @@ class ModelJudge:
         self.shared_budget: Budget | None = None
         self._progress, self._ready = progress, ready
         self._may_leave: frozenset[str] = frozenset()
-        self.notes: list[str] = []
+        self.notes: list[str] = [note for note in (money_note(settings, self.price),) if note]
         if self.price.too_old(datetime.now(UTC).date()):
             self.notes.append(f"prices are those of {self.price.as_of}: give a newer table with judge.prices")
         self.show(examples)

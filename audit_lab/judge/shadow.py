@@ -12,7 +12,7 @@ from audit_lab import tables
 from audit_lab.errors import AuditLabError, JudgeError
 from audit_lab.judge.judging import Judge, make_judge
 from audit_lab.judge.verdicts import CHALLENGER, JudgeTables
-from audit_lab.profile import JudgeSettings
+from audit_lab.profile import ChallengerSettings, JudgeSettings
 
 
 class Shadowed(NamedTuple):
@@ -57,7 +57,10 @@ def make_challenger(settings: JudgeSettings, folder: Path | None = None) -> Judg
     """
     if settings.challenger is None:
         raise JudgeError("the profile names no challenger", "add a section [judge.challenger], see docs/judge.md")
-    chosen = settings.model_copy(update={**settings.challenger.model_dump(), "cloud": None, "large": None, "challenger": None})
+    values = {**dict(settings), **settings.challenger.model_dump(), "cloud": None, "large": None, "challenger": None}
+    # What it leaves to defaults was not asked for, and what the champion asked for in its place does not count.
+    said = (settings.model_fields_set - ChallengerSettings.model_fields.keys()) | settings.challenger.model_fields_set
+    chosen = JudgeSettings.model_construct(said, **values)
     return Shadow(make_judge(chosen, folder, judge_id=CHALLENGER))
 
 

@@ -417,3 +417,39 @@ def test_a_judge_that_repairs_a_case_twice_is_found_out(house):
     with pytest.raises(JudgeError, match="gave no verdict, or two"):
         judge_cases(house.candidates, build_evidence(*house), house.signals, Twice(), check=lambda made: made.with_columns(
             usable=pl.lit(made["case_id"].is_duplicated().any()), grounded_share=pl.lit(0.5)))
+
+
+PRICED = {"usd_per_million_in": 1.0, "usd_per_million_out": 1.0}
+
+
+@pytest.mark.parametrize("where", ["first", "cloud", "large"])
+def test_a_limit_in_dollars_is_refused_before_any_call_where_one_endpoint_has_no_price(house, where):
+    with serving(answering(said(0.2))) as endpoint:
+        more = {} if where == "first" else {**PRICED, where: cloud(endpoint.url)}
+        with pytest.raises(JudgeError, match="judge.max_usd cannot hold: no price is known for model"):
+            run(house, settings(endpoint.url, max_usd=0.0001, **more))
+        assert endpoint.requests == 0
+        judge = make_judge(settings(endpoint.url, **more))
+        assert [note for note in judge.notes if note.startswith("money limits no call")]
+        priced = make_judge(settings(endpoint.url, max_usd=0.0001, **PRICED, large=cloud(endpoint.url, **PRICED)))
+        assert not [note for note in priced.notes if "money" in note]
+
+
+def test_what_the_champion_may_spend_is_not_asked_of_its_challenger():
+    from audit_lab.judge import make_challenger
+    from audit_lab.profile import ChallengerSettings
+
+    new = ChallengerSettings(base_url="http://localhost:1/v1", model="new")
+    notes = make_challenger(settings("http://localhost:1/v1", max_usd=1, **PRICED, challenger=new)).notes
+    assert ["no price is known for model 'new'" in note for note in notes] == [True]
+    with pytest.raises(JudgeError, match="judge.max_usd cannot hold: no price is known for model 'new'"):
+        make_challenger(settings("http://localhost:1/v1", challenger=ChallengerSettings(**{**new.model_dump(exclude_unset=True), "max_usd": 1})))
+
+
+def test_another_language_asks_for_no_limit_and_the_command_line_does(tmp_path):
+    from audit_lab import Lab, load_profile
+
+    lab = Lab(tmp_path / "lab", load_profile("default", {}).model_copy(update={"judge": settings("http://localhost:1/v1")}))
+    assert make_judge(lab.with_judge(lang="ko").judge).notes
+    with pytest.raises(JudgeError, match="judge.max_usd cannot hold"):
+        make_judge(lab.with_judge(max_usd=5.0).judge)

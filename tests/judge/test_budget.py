@@ -6,10 +6,11 @@ from threading import Thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from audit_lab.errors import JudgeError
-from audit_lab.judge.budget import Budget, Price, find_price
-from audit_lab.profile import JudgeSettings
+from audit_lab.judge.budget import Budget, Price, find_price, money_note
+from audit_lab.profile import ChallengerSettings, EndpointSettings, JudgeSettings, load_profile, restored_profile
 
 TODAY = date(2026, 3, 2)
 
@@ -113,3 +114,35 @@ def test_a_budget_of_nothing_allows_nothing_that_costs():
     assert Budget.of(settings(max_usd=0)).reserve(10, None) is None
     assert Budget.of(settings(max_usd=0)).reserve(10, 0.01) is not None
     assert Budget.of(settings(max_tokens=0)).reserve(10, None) is not None
+
+
+@pytest.mark.parametrize("name", ["usd_per_million_in", "usd_per_million_out"])
+def test_no_price_is_below_nothing(name):
+    for section in (JudgeSettings, EndpointSettings, ChallengerSettings):
+        with pytest.raises(ValidationError, match=name):
+            section(**{name: -5.0})
+        assert getattr(section(**{name: 0}), name) == 0
+
+
+def test_a_limit_in_money_that_was_asked_for_needs_a_price(table):
+    unknown, known = Price(), find_price(settings(model="oak", prices=table))
+    assert "no price is known for model 'm'" in money_note(settings(), unknown)
+    assert money_note(settings(max_usd=1), known) == ""
+    for name in ("max_usd", "max_usd_per_day"):
+        for half in (unknown, Price(1.0, None)):
+            with pytest.raises(JudgeError, match=f"judge.{name} cannot hold: no price is known for model 'm'.*hint") as caught:
+                money_note(settings(**{name: 0.0001}), half)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_lab_that_remembers_its_settings_remembers_what_was_asked_for():
+    def asked(**judge):
+        kept = load_profile("default", {}).model_copy(update={"judge": settings(**judge)}).model_dump(mode="json")
+        return restored_profile(kept).judge
+
+    assert money_note(asked(challenger=ChallengerSettings(model="x")), Price())
+    with pytest.raises(JudgeError, match="max_usd cannot hold"):
+        money_note(asked(max_usd=1), Price())
+    assert asked(max_usd=1).max_usd == 1
+    assert asked(challenger=ChallengerSettings(max_usd=5.0)).challenger.model_fields_set.isdisjoint({"max_usd", "max_usd_per_day"})
+    assert asked(challenger=ChallengerSettings(max_usd=3.0)).challenger.max_usd == 3.0
