@@ -154,7 +154,7 @@ class JudgeSettings(_Placed):
     )
     gguf: str = Field("", description="a GGUF file: a llama.cpp server is started for it (extra 'local'); no base_url needed")
     cloud: EndpointSettings | None = Field(None, description="endpoint for cases that are not sensitive and only lightly suspicious")
-    large: EndpointSettings | None = Field(None, description="model asked where the first is unsure or disagrees with the signals")
+    large: EndpointSettings | None = Field(None, description="model asked where the first is unsure, far from the signals, or of no use")
     challenger: ChallengerSettings | None = Field(
         None, description="a second judge in shadow: judges the same candidates, is used for a comparison only"
     )

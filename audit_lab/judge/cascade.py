@@ -1,12 +1,14 @@
 """Several endpoints as one judge: by role, and from small to large.
 
-Each case goes to the endpoint that its route allows. Where the first model is unsure, or far from what the signals say,
-a larger one is asked, on-premises unless the case may go to the cloud. A case whose endpoint is down waits.
+Each case goes to the endpoint that its route allows. Where the first model is unsure, gives no score or none that can be
+used, or is far from what the signals say, a larger one is asked, on-premises unless the case may go to the cloud. A case
+whose endpoint is down waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +18,7 @@ from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.prompt import Examples
 from audit_lab.judge.routing import NO_HOUSE, WAITS
-from audit_lab.judge.verdicts import BILL, JudgeTables
+from audit_lab.judge.verdicts import JudgeTables, with_bill
 from audit_lab.profile import EndpointSettings, JudgeSettings
 
 Endpoint = ModelJudge | LocalJudge
@@ -49,6 +51,10 @@ class CascadeJudge:
         self._routes: dict[str, str] = {}
         # Who gave the verdict that stands: nobody else may be asked to repair it.
         self._judged_by: dict[str, Endpoint] = {}
+        # Cases that the large model was asked about, or would have been: once is enough.
+        self._looked: set[str] = set()
+        self._n_looks: Counter[str] = Counter()
+        self._n_stayed = self._n_counted = 0
 
     def _other(self, endpoint: EndpointSettings | None, folder: Path | None, examples: Examples) -> ModelJudge | None:
         if endpoint is None:
@@ -87,7 +93,7 @@ class CascadeJudge:
             When not one case could be judged.
         """
         # One run has one budget, however many endpoints it asks and however often.
-        self._judged_by = {}
+        self._judged_by, self._looked, self._n_looks, self._n_stayed, self._n_counted = {}, set(), Counter(), 0, 0
         budget = self._first.new_budget()
         for judge in self.endpoints():
             judge.share_budget(budget)
@@ -130,36 +136,76 @@ class CascadeJudge:
 
     @property
     def notes(self) -> list[str]:
-        """What its endpoints have to say about themselves."""
-        return [note for judge in self.endpoints() for note in judge.notes]
+        """What its endpoints have to say about themselves, and how often and why the large one was asked."""
+        said = [note for judge in self.endpoints() for note in judge.notes]
+        if self._looked:
+            n = self._n_looks.total()
+            why = "; ".join(f"the first {reason}: {count}" for reason, count in sorted(self._n_looks.items()))
+            stayed = [f"{self._n_stayed} more may not leave the house"] if self._n_stayed else []
+            told = "; ".join([why] * bool(why) + stayed)
+            cases = "1 case" if n == 1 else f"{n} cases"
+            said.append(f"the large model was asked about {cases} and gave a score on {self._n_counted} ({told})")
+        return said
+
 
     def endpoints(self) -> list[Endpoint]:
         """Return its endpoints: the first, the one in the cloud, the large one, as far as there are."""
         return [judge for judge in (self._first, self._cloud, self._large) if judge is not None]
 
+    def second_look(
+        self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
+    ) -> JudgeTables | None:
+        """Ask the large model about verdicts that cannot be used although they were checked and repaired; None where there are none.
+
+        It is asked once about a case, within the budget of the run, and where it stands outside only about what may leave the house.
+
+        Parameters
+        ----------
+        verdicts
+            Verdicts of this judge, checked.
+        candidates, evidence, signals
+            What they were made from.
+        """
+        failed = verdicts.filter(~pl.col("usable") & pl.col("score").is_not_null() & pl.col("model").is_not_null())
+        return self._look(dict.fromkeys(failed["case_id"], "has grounds that fail"), candidates, evidence, signals)
+
     def _ask_large(self, made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
-        large = self._large
-        if large is None:
-            return made
         low, high = self.settings.unsure
         fused = candidates.select("case_id", pl.col("score").alias("fused"))
-        doubt = made.verdicts.join(fused, on="case_id").filter(
-            pl.col("raw_score").is_between(low, high) | ((pl.col("raw_score") - pl.col("fused")).abs() > self.settings.disagree))
-        allowed = [
-            case_id for case_id in doubt["case_id"]
-            if large.settings.role == "onprem" or self._routes.get(case_id, "onprem") == "cloud"
-        ]
-        if not allowed:
+        # A question that nobody answered has no model: who is down or out of budget is not unsure.
+        why = made.verdicts.filter(pl.col("model").is_not_null()).join(fused, on="case_id").select("case_id", (
+            pl.when(pl.col("raw_score").is_null()).then(pl.lit("gave no score"))
+            .when(pl.col("raw_score").is_between(low, high)).then(pl.lit("is unsure"))
+            .when((pl.col("raw_score") - pl.col("fused")).abs() > self.settings.disagree).then(pl.lit("disagrees with the signals"))
+        ).alias("why")).drop_nulls("why")
+        second = self._look(dict(why.iter_rows()), candidates, evidence, signals)
+        if second is None:
             return made
-        second, _ = _attempt(large, candidates.filter(pl.col("case_id").is_in(allowed)), evidence, signals)
         better = second.verdicts.filter(pl.col("score").is_not_null())
-        self._judged_by |= dict.fromkeys(better["case_id"], large)
-        # What the first model cost stays on the bill.
-        first = made.verdicts.select("case_id", *(pl.col(name).alias(f"first_{name}") for name in BILL))
-        better = better.join(first, on="case_id", maintain_order="left").with_columns(
-            *(pl.col(name) + pl.col(f"first_{name}") for name in BILL)).select(made.verdicts.columns)
         kept = made.verdicts.join(better.select("case_id"), on="case_id", how="anti")
-        return JudgeTables(pl.concat([kept, better]), pl.concat([made.egress, second.egress]))
+        # What either model cost is on the bill, whoever's word counts.
+        verdicts = pl.concat([with_bill(kept, second.verdicts), with_bill(better, made.verdicts)])
+        return JudgeTables(verdicts, pl.concat([made.egress, second.egress]))
+
+    def _look(
+        self, why: Mapping[str, str], candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
+    ) -> JudgeTables | None:
+        """Ask the large model about cases (case_id -> why) that it was not asked about and may be sent."""
+        large = self._large
+        wanted = {case_id: reason for case_id, reason in why.items() if case_id not in self._looked}
+        if large is None or not wanted:
+            return None
+        allowed = [case_id for case_id in wanted if large.settings.role == "onprem" or self._routes.get(case_id, "onprem") == "cloud"]
+        self._looked |= set(wanted)
+        self._n_stayed += len(wanted) - len(allowed)
+        if not allowed:
+            return None
+        self._n_looks.update(wanted[case_id] for case_id in allowed)
+        second, _ = _attempt(large, candidates.filter(pl.col("case_id").is_in(allowed)), evidence, signals)
+        counted = second.verdicts.filter(pl.col("score").is_not_null())["case_id"]
+        self._n_counted += len(counted)
+        self._judged_by |= dict.fromkeys(counted, large)
+        return second
 
 
 def _attempt(

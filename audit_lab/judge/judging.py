@@ -23,7 +23,7 @@ from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.replay import ReplayJudge, check_replay
 from audit_lab.judge.schema import Answer, Ground
-from audit_lab.judge.verdicts import BILL, JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row, with_bill
 from audit_lab.profile import JudgeSettings
 
 
@@ -146,7 +146,7 @@ def judge_cases(
     made = JudgeTables(tables.check(made.verdicts, "verdicts"), tables.check(made.egress, "egress"))
     if check is None:
         return made
-    made = _checked(made, candidates, evidence, chosen, check)
+    made = _checked(made, candidates, evidence, signals, chosen, check)
     _one_each(made.verdicts, candidates, chosen.judge_id)
     return made
 
@@ -159,28 +159,36 @@ def _one_each(verdicts: pl.DataFrame, candidates: pl.DataFrame, judge_id: str) -
 
 
 def _checked(
-    made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, judge: Any, check: Callable[[pl.DataFrame], pl.DataFrame],
+    made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame, judge: Any,
+    check: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> JudgeTables:
-    """Check the verdicts; let the judge repair those whose grounds fail, and keep the better of both."""
-    verdicts = check(made.verdicts)
-    again = judge.repair(verdicts, candidates, evidence) if hasattr(judge, "repair") else None
-    if again is None:
-        return made._replace(verdicts=verdicts)
-    repaired = check(again.verdicts).filter(pl.col("score").is_not_null())
-    before = verdicts.select(
+    """Check the verdicts; let the judge repair those whose grounds fail, look again at what still cannot be used, and keep the better."""
+    made = made._replace(verdicts=check(made.verdicts))
+    more = judge.repair(made.verdicts, candidates, evidence) if hasattr(judge, "repair") else None
+    if more is not None:
+        made = _both(made, more._replace(verdicts=check(more.verdicts)), candidates)
+    more = judge.second_look(made.verdicts, candidates, evidence, signals) if hasattr(judge, "second_look") else None
+    if more is not None:
+        # A larger model's word counts wherever it gives one, as it does before the check.
+        made = _both(made, more._replace(verdicts=check(more.verdicts)), candidates, always=True)
+    return made
+
+
+def _both(made: JudgeTables, more: JudgeTables, candidates: pl.DataFrame, *, always: bool = False) -> JudgeTables:
+    """Return the better of two checked verdicts where there are two (`always`: the second, if it has a score); both are on its bill."""
+    first, second = made.verdicts, more.verdicts
+    before = first.select(
         "case_id", pl.col("grounded_share").alias("share_before"), pl.col("usable").alias("usable_before"),
-        pl.col("score").is_null().alias("unread_before"), *(pl.col(name).alias(f"before_{name}") for name in BILL))
-    # Both attempts are on the bill, whichever is kept.
-    billed = repaired.join(before, on="case_id", maintain_order="left").with_columns(
-        *(pl.col(name) + pl.col(f"before_{name}") for name in BILL))
+        pl.col("score").is_null().alias("unread_before"))
     firmer = (pl.col("grounded_share").fill_null(1.0) > pl.col("share_before")).fill_null(False)
-    better = billed.filter(pl.col("unread_before") | (pl.col("usable") & ~pl.col("usable_before")) | firmer).select(verdicts.columns)
-    spent = billed.join(better, on="case_id", how="anti").select("case_id", *(pl.col(name).alias(f"after_{name}") for name in BILL))
-    kept = verdicts.join(better.select("case_id"), on="case_id", how="anti").join(spent, on="case_id", how="left").with_columns(
-        *(pl.coalesce(f"after_{name}", name).alias(name) for name in BILL)).select(verdicts.columns)
+    better = second.filter(pl.col("score").is_not_null()).join(before, on="case_id", maintain_order="left").filter(
+        pl.lit(always) | pl.col("unread_before") | (pl.col("usable") & ~pl.col("usable_before")) | firmer
+    ).select(first.columns)
+    kept = first.join(better.select("case_id"), on="case_id", how="anti")
+    both = pl.concat([with_bill(kept, second), with_bill(better, first)])
     order = candidates.select("case_id").with_row_index("place")
-    both = pl.concat([kept, better]).join(order, on="case_id").sort("place").drop("place")
-    return JudgeTables(tables.check(both, "verdicts"), pl.concat([made.egress, again.egress]))
+    return JudgeTables(
+        tables.check(both.join(order, on="case_id").sort("place").drop("place"), "verdicts"), pl.concat([made.egress, more.egress]))
 
 
 def _named(function: Callable[..., Any]) -> FunctionJudge:

@@ -139,8 +139,8 @@ class ReplayJudge:
         if not asked:
             return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=NOT_RECORDED)
         records = asked[_who_counts(asked, prompt)]
-        # A second opinion that gave no score was asked for in vain and is not on the verdict's bill, as in the run.
-        billed = [record for group in (asked if records is asked[-1] else asked[:1]) for record in group]
+        # A second opinion is on the bill even where it gave no score, as in the run.
+        billed = [record for group in asked for record in group]
         more.update(
             model=records[0]["model"], tokens_in=sum(record["tokens_in"] for record in billed),
             tokens_out=sum(record["tokens_out"] for record in billed), cost_usd=0.0, cached=True,

@@ -59,6 +59,15 @@ def verdict_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return tables.check(pl.DataFrame(rows, schema=tables.TABLES["verdicts"].schema), "verdicts")
 
 
+def with_bill(verdicts: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Return `verdicts` with what `other`'s answers on the same cases cost added: both were paid for, whichever is kept."""
+    answered = other.filter(pl.col("model").is_not_null()).select(
+        "case_id", *(pl.col(name).alias(f"more_{name}") for name in BILL), pl.lit(True).alias("more"))
+    joined = verdicts.join(answered, on="case_id", how="left", maintain_order="left")
+    return joined.with_columns(
+        pl.when("more").then(pl.col(name) + pl.col(f"more_{name}")).otherwise(name).alias(name) for name in BILL).select(verdicts.columns)
+
+
 def egress_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Return rows as table egress."""
     return tables.check(pl.DataFrame(rows, schema=tables.TABLES["egress"].schema), "egress")

@@ -453,3 +453,59 @@ def test_another_language_asks_for_no_limit_and_the_command_line_does(tmp_path):
     assert make_judge(lab.with_judge(lang="ko").judge).notes
     with pytest.raises(JudgeError, match="judge.max_usd cannot hold"):
         make_judge(lab.with_judge(max_usd=5.0).judge)
+
+
+ABSTAINS = {"score": None, "summary": "", "grounds": [], "checks": [], "action": "review", "abstain": "facts do not allow it"}
+
+
+@pytest.mark.parametrize(("answer", "why", "n_small"), [
+    (ABSTAINS, "the first gave no score: 2", 2), ("nonsense", "the first gave no score: 2", 2),
+    (said(0.2, grounds=WRONG["grounds"]), "the first has grounds that fail: 2", 4),
+])
+def test_the_large_model_is_asked_where_the_small_one_gives_nothing_that_can_be_used(house, answer, why, n_small):
+    with serving(answering(answer)) as small, serving(answering(said(0.7))) as large:
+        chosen = settings(small.url, large=cloud(large.url, role="onprem"))
+        judge = make_judge(chosen)
+        made = run_judge(*house, judge, chosen)
+        assert (small.requests, large.requests) == (n_small, 2)
+    assert made.verdicts["score"].to_list() == [0.7, 0.7]
+    assert made.verdicts["usable"].all()
+    assert made.verdicts["tokens_in"].to_list() == [700 * (n_small // 2 + 1)] * 2
+    assert [note for note in judge.notes if "asked" in note] == [
+        f"the large model was asked about 2 cases and gave a score on 2 ({why})"]
+
+
+def test_a_second_look_is_one_keeps_to_the_route_and_to_the_budget(house, tmp_path):
+    wrong = said(0.2, grounds=WRONG["grounds"])
+    with serving(answering(wrong)) as small, serving(answering(wrong)) as large:
+        chosen = settings(small.url, large=cloud(large.url))
+        judge = make_judge(chosen)
+        made = run_judge(*house, judge, chosen)
+        assert (small.requests, large.requests) == (4, 1)
+    zoe, yan = (by_user(house, made.verdicts)[user] for user in ("zoe", "yan"))
+    assert made.egress.filter(pl.col("role") == "cloud")["case_id"].to_list() == [yan["case_id"]]
+    assert (zoe["tokens_in"], yan["tokens_in"]) == (1400, 2100)
+    assert not made.verdicts["usable"].any()
+    assert judge.notes[-1] == (
+        "the large model was asked about 1 case and gave a score on 1 (the first has grounds that fail: 1; 1 more may not leave the house)")
+    with serving(answering(wrong)) as small, serving(answering(said(0.7))) as large:
+        chosen = settings(small.url, large=cloud(large.url, role="onprem"), repair=False)
+        run(house, chosen, tmp_path)
+        assert large.requests == 2
+        held = max(json.loads(line)["held_tokens"] for line in (tmp_path / "calls.jsonl").read_text().splitlines() if '"sent"' in line)
+        made = run(house, chosen.model_copy(update={"max_tokens": 760 + held}))
+        assert (small.requests, large.requests) == (4, 2)
+    assert made.verdicts["score"].to_list() == [0.2, 0.2]
+
+
+def test_a_small_model_that_is_down_is_not_unsure(house):
+    with serving(answering(said(0.7))) as large:
+        chosen = settings(f"http://127.0.0.1:{free_port()}/v1", large=cloud(large.url, role="onprem"))
+        with pytest.raises(JudgeError):
+            run(house, chosen)
+        assert large.requests == 0
+    with serving(answering(ABSTAINS)) as small, serving(answering(ABSTAINS)) as large:
+        made = run(house, settings(small.url, large=cloud(large.url, role="onprem")))
+        assert (small.requests, large.requests) == (2, 2)
+    assert made.verdicts["score"].null_count() == 2
+    assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
