@@ -24,6 +24,7 @@ from audit_lab.profile import Profile
 from audit_lab.signals import Rule
 from audit_lab.signals.exceptions import ROUTINE, RuleException
 from audit_lab.signals.hits import find_hits
+from audit_lab.signals.planned import with_references
 from audit_lab.signals.rulebook import usable
 
 # Requests whose other stages may still come, and hits that must not be told twice.
@@ -74,6 +75,11 @@ class Watcher:
         ready = usable(rules)
         self.profile, self.exceptions = profile, exceptions
         self.retention = retention_s(ready)
+        # What an exception covers is still of use to a correlation with a floor that it does not name.
+        by_id = {rule.rule_id: rule for rule in ready}
+        self.floored = {
+            below.rule_id for rule in ready if rule.correlation is not None and rule.floor is not None for below in with_references(rule, by_id)
+        }
         self.plain = [rule for rule in ready if rule.correlation is None]
         self.chains = [rule for rule in ready if rule.correlation is not None or rule.rule_id in self.retention]
         self.kept = tables.empty("events").with_columns(until=pl.lit(None, pl.Datetime("us", "UTC")), span=pl.lit(None, pl.Float64))
@@ -109,7 +115,7 @@ class Watcher:
     def _hits(self, fresh: pl.DataFrame) -> list[dict[str, Any]]:
         newest = fresh["time"].max()
         today = newest.date() if newest is not None else None  # type: ignore[union-attr]
-        found = find_hits(self.plain, fresh, self.exceptions, today).kept
+        found, covered = find_hits(self.plain, fresh, self.exceptions, today)
         names = {place: rule.rule_id for place, rule in enumerate(self.plain)}
         hits = []
         for (place, _, _), rows in found.join(
@@ -117,7 +123,9 @@ class Watcher:
         ).group_by("rule", "actor", "source_ip", maintain_order=True):
             if self.plain[int(place)].emits:
                 hits += self._told(self.plain[int(place)], fresh, rows["i"].to_list(), set(fresh["event_id"]))
-        based = found.with_columns(span=pl.col("rule").replace_strict(names).replace_strict(self.retention, default=None))
+        kept = covered.filter(pl.col("rule").replace_strict(names, return_dtype=pl.String).is_in(list(self.floored)))
+        based = pl.concat([found.select("rule", "i"), kept.select("rule", "i")]).with_columns(
+            span=pl.col("rule").replace_strict(names).replace_strict(self.retention, default=None))
         spans = based.drop_nulls("span").group_by("i").agg(pl.col("span").max()).sort("i")
         if spans.height:
             begun = fresh[spans["i"].to_list()].with_columns(spans["span"])

@@ -281,6 +281,28 @@ def test_exceptions_hold_while_watching_and_expire_by_the_time_of_the_events() -
     assert "secrets-listed-cluster-wide" in {hit["rule"] for hit in watcher.feed([json.dumps(later).encode()])}
 
 
+FLOORED = """
+title: Lists
+name: lists
+logsource: {product: kubernetes}
+detection: {s: {verb: list, objectRef.resource: secrets}, condition: s}
+---
+title: Two lists
+name: twice
+correlation: {type: event_count, rules: [lists], timespan: 1m, group-by: [user.username], condition: {gte: 2}}
+audit_lab: {floor: 0.8}
+"""
+
+
+@pytest.mark.parametrize(("names", "told"), [(("*",), ["twice", "twice"]), (("lists",), ["twice", "twice"]), (("twice",), [])])
+def test_a_chain_with_a_floor_is_hidden_only_by_its_name_across_batches(tmp_path: Path, names: tuple[str, ...], told: list[str]) -> None:
+    (tmp_path / "r.yml").write_text(FLOORED, encoding="utf-8")
+    noise = RuleException("x", "me", "inventory", rules=names, actor_kinds=("human",))
+    watcher = Watcher(load_rules([tmp_path], pack=False), PROFILE, [noise])
+    hits = [hit for n in range(3) for hit in watcher.feed([json.dumps(secret_list(n)).encode()])]
+    assert [hit["rule"] for hit in hits] == told
+
+
 def test_hits_are_out_within_five_seconds(tmp_path: Path) -> None:
     """Measured from the line's writing to the hit, through the command itself; the best of three, for busy machines."""
     path = tmp_path / "audit.log"

@@ -1,8 +1,8 @@
-"""Which events are in the hits of which rule: plain rules first, then exceptions, then correlations over what is left."""
+"""Which events are in the hits of which rule: plain rules, correlations over them, and both again without what exceptions cover."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -12,12 +12,10 @@ from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationCondit
 
 from audit_lab.errors import InputError
 from audit_lab.signals.exceptions import RuleException, hidden_by
-from audit_lab.signals.planned import needed_columns, number_in
+from audit_lab.signals.planned import needed_columns, number_in, with_references
 from audit_lab.signals.rule import Rule
 from audit_lab.signals.sigma.engine import match_rules, opened, replace_hits, run_correlation
 from audit_lab.signals.sigma.mapping import audit_fields
-
-HIDDEN = {"rule": pl.Int64, "i": pl.Int64, "exception_id": pl.String}
 
 
 class Hits(NamedTuple):
@@ -32,8 +30,9 @@ def find_hits(
 ) -> Hits:
     """Return the hits of usable rules on the table `events`; `rule` is the rule's place in `rules`, `i` the event's row.
 
-    An event that an exception hides is no hit, and no part of a correlation either. A hit of a correlation is hidden by
-    an exception of its own only when that covers all its events.
+    An event that an exception hides is no hit, and no part of a correlation either, except of one with a floor that the
+    exception does not name. What a correlation loses that way is in `hidden` too, under the exceptions that covered events of
+    the same hit. A hit of a correlation is hidden by an exception of its own only when that covers all its events.
     """
     by_id = {rule.rule_id: rule for rule in rules}
     for rule in rules:
@@ -43,20 +42,82 @@ def find_hits(
     with opened(needed_columns(rules, events)) as connection:
         matched = match_rules(connection, {place: rule.condition for place, rule in enumerate(rules) if rule.kind == "rule"})
         hidden = hidden_by(rules, matched, events, exceptions, today)
-        if hidden.height:
-            matched = matched.join(hidden, on=["rule", "i"], how="anti", maintain_order="left")
-            replace_hits(connection, matched)
-        counts = {rules[place].rule_id: n for place, n in matched["rule"].value_counts().iter_rows()}
-        parts = [matched.select("rule", pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last"))]
-        for place, rule in enumerate(rules):
-            if rule.kind == "correlation" and _possible(rule, counts, by_id):
-                found = _correlate(connection, place, rule, rules)
-                own = hidden_by(rules, found.select("rule", "i").unique(), events, exceptions, today)
-                covered = found.join(own, on=["rule", "i"], how="left", maintain_order="left")
-                whole = pl.col("exception_id").is_not_null().all().over("hit")
-                hidden = pl.concat([hidden, covered.filter(whole).select("rule", "i", "exception_id").unique()])
-                parts.append(covered.filter(~whole).select("rule", "hit", "i", "is_last"))
-    return Hits(pl.concat(parts), hidden)
+        raw = _correlated(connection, rules, matched, {place for place, rule in enumerate(rules) if rule.correlation is not None})
+        left = dict(raw)
+        lost = _lost(rules, raw, matched, hidden, events, exceptions, today)
+        for places, rows in lost:
+            remaining = matched.join(rows, on=["rule", "i"], how="anti", maintain_order="left")
+            replace_hits(connection, remaining)
+            left |= _correlated(connection, rules, remaining, places)
+    plain = matched.join(hidden, on=["rule", "i"], how="anti", maintain_order="left")
+    parts = [plain.select("rule", pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last"))]
+    aside = [hidden]
+    removed = {place: rows for places, rows in lost for place in places}
+    for place, found in sorted(left.items()):
+        own = hidden_by(rules, found.select("rule", "i").unique(), events, exceptions, today)
+        covered = found.join(own, on=["rule", "i"], how="left", maintain_order="left")
+        whole = pl.col("exception_id").is_not_null().all().over("hit")
+        parts.append(covered.filter(~whole).select("rule", "hit", "i", "is_last"))
+        aside.append(covered.filter(whole).select("rule", "i", "exception_id").unique())
+        if place in removed:
+            aside.append(_missing(raw[place], found, removed[place]))
+    return Hits(pl.concat(parts), pl.concat(aside))
+
+
+def _lost(
+    rules: Sequence[Rule], raw: Mapping[int, pl.DataFrame], matched: pl.DataFrame, hidden: pl.DataFrame, events: pl.DataFrame,
+    exceptions: Sequence[RuleException], today: date | None,
+) -> list[tuple[set[int], pl.DataFrame]]:
+    """Return groups of correlations with the hits [rule, i, exception_id] below them that they must do without.
+
+    Only correlations whose own rules lost a hit are there: the others need not be run again.
+    """
+    if hidden.is_empty():
+        return []
+    by_id, places = {rule.rule_id: rule for rule in rules}, number_in(rules)
+    touched = set(hidden["rule"])
+    open_: set[int] = set()
+    groups = []
+    for place in raw:
+        below = {places[other.rule_id] for other in with_references(rules[place], by_id)}
+        if not touched & below:
+            continue
+        if rules[place].floor is None:
+            open_.add(place)
+            continue
+        # A floor is hidden by name only: what other exceptions cover still counts here.
+        naming = [exception for exception in exceptions if exception.applies(rules[place])]
+        rows = hidden_by(rules, matched.filter(pl.col("rule").is_in(list(below))), events, naming, today)
+        if rows.height:
+            groups.append(({place}, rows))
+    return [*([(open_, hidden)] if open_ else []), *groups]
+
+
+def _missing(raw: pl.DataFrame, found: pl.DataFrame, removed: pl.DataFrame) -> pl.DataFrame:
+    """Return [rule, i, exception_id] of the events that a correlation has lost with the hits below it that were `removed`.
+
+    Each is there once for every exception that covered an event of the same hit; an event that is covered itself, for its own.
+    """
+    covers = removed.select("i", pl.col("exception_id").alias("cover")).unique()
+    blamed = raw.join(covers, on="i").select("hit", pl.col("cover").alias("exception_id")).unique()
+    rows = raw.join(found.select("i").unique(), on="i", how="anti").select("rule", "hit", "i")
+    return (
+        rows.join(blamed, on="hit").join(covers, on="i", how="left")
+        .select("rule", "i", pl.coalesce("cover", "exception_id").alias("exception_id")).unique().sort("i", "exception_id")
+    )
+
+
+def _correlated(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], matched: pl.DataFrame, places: set[int]
+) -> dict[int, pl.DataFrame]:
+    """Return the hits of the correlations at `places` over the table `hits` of the connection, whose rows are `matched`."""
+    by_id = {rule.rule_id: rule for rule in rules}
+    counts = {rules[place].rule_id: n for place, n in matched["rule"].value_counts().iter_rows()}
+    none = pl.DataFrame(schema={"rule": pl.Int64, "hit": pl.Int64, "i": pl.Int64, "is_last": pl.Boolean})
+    return {
+        place: _correlate(connection, place, rules[place], rules) if _possible(rules[place], counts, by_id) else none
+        for place in sorted(places)
+    }
 
 
 def _possible(rule: Rule, counts: dict[str, int], by_id: dict[str, Rule]) -> bool:

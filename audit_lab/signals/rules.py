@@ -65,13 +65,14 @@ def run_rules_aside(
 ) -> RuleTables:
     """Return the signals as `run_rules` does, and beside them what the exceptions hid: nothing is deleted for noise.
 
-    A signal counts as hidden when exceptions cover all the events that it would have had.
+    A signal counts as hidden when exceptions cover all the events that it would have had, or events without which a
+    correlation does not come about; it counts for each exception that had a part in that.
     """
     tables.check(session_events, "session_events")
     ready = usable(rules)
     found = find_hits(ready, tables.check(events, "events"), exceptions, today)
     signals = tables.conform(_signals(ready, found.kept, events, session_events), "signals")
-    covered = found.hidden.select("rule", pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last"))
+    covered = found.hidden.select("rule", pl.lit(0, pl.Int64).alias("hit"), "i", pl.lit(True).alias("is_last")).unique(maintain_order=True)
     aside = _signals(ready, covered, events, session_events)
     hidden = tables.conform(aside.join(signals, on=["session_id", "detector_id"], how="anti", maintain_order="left"), "signals")
     return RuleTables(signals, hidden, _counted(exceptions, ready, found.hidden, hidden, events, session_events))
