@@ -78,7 +78,8 @@ class Watcher:
         # What an exception covers is still of use to a correlation with a floor that it does not name.
         by_id = {rule.rule_id: rule for rule in ready}
         self.floored = {
-            below.rule_id for rule in ready if rule.correlation is not None and rule.floor is not None for below in with_references(rule, by_id)
+            below.rule_id for rule in ready if rule.correlation is not None and rule.floor is not None
+            for below in with_references(rule, by_id)
         }
         self.plain = [rule for rule in ready if rule.correlation is None]
         self.chains = [rule for rule in ready if rule.correlation is not None or rule.rule_id in self.retention]
