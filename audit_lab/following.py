@@ -89,13 +89,13 @@ def _follow_stream(stream: BinaryIO, poll_s: float, stop: Callable[[], bool]) ->
 def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: Callable[[], bool]) -> Iterator[list[bytes]]:
     if not path.is_file() and (path.exists() or not wait or not path.absolute().parent.is_dir()):
         raise InputError(f"no file '{path}' to watch", "give the audit log that the API server writes")
-    while not path.is_file():
+    while (opened := _opened(path)) is None:
         if stop():
             return
         yield []
         time.sleep(poll_s)
         from_start = True
-    handle, lines = path.open("rb"), _Splitter()
+    handle, lines = opened, _Splitter()
     head = _head(handle, path)
     if not from_start:
         handle.seek(0, os.SEEK_END)
@@ -109,19 +109,41 @@ def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: 
                 continue
             yield []
             time.sleep(poll_s)
-            if not path.exists():
+            # Between any two looks the file may be moved away: then the handle still has it, and the next round looks again.
+            there = _state(path)
+            if there is None:
                 continue
-            moved = path.stat().st_ino != os.fstat(handle.fileno()).st_ino
-            if moved:
-                yield from _drained(handle, lines)
-            if moved or path.stat().st_size < handle.tell() or _beginning(handle, len(head)) != head:
+            is_moved = there.st_ino != os.fstat(handle.fileno()).st_ino
+            if is_moved or there.st_size < handle.tell() or _beginning(handle, len(head)) != head:
+                fresh = _opened(path)
+                if fresh is None:
+                    continue
+                if os.fstat(fresh.fileno()).st_ino != os.fstat(handle.fileno()).st_ino:
+                    yield from _drained(handle, lines)
                 handle.close()
-                handle, lines = path.open("rb"), _Splitter()
+                handle, lines = fresh, _Splitter()
                 head = b""
             if len(head) < HEAD:
                 head = _head(handle, path)
     finally:
         handle.close()
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    """Open a file that may be on its way out; None while there is none of that name."""
+    try:
+        return path.open("rb") if path.is_file() else None
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise InputError(f"'{path}' may not be read", "run as somebody who may read it") from None
 
 
 def _drained(handle: BinaryIO, lines: _Splitter) -> Iterator[list[bytes]]:

@@ -168,6 +168,29 @@ def test_a_rotation_may_leave_no_file_for_a_while(tmp_path: Path) -> None:
     assert lines_of(path, steps) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_a_file_may_be_moved_away_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"one\n")
+    true_call, due = getattr(Path, call), []
+
+    def vanishing(self: Path, *args: object, **more: object) -> object:
+        if self == path and due and args[:1] in ((), ("rb",)):
+            due.pop()
+            raise FileNotFoundError(str(self))
+        return true_call(self, *args, **more)
+
+    def rotate() -> None:
+        append(path, b"two\n")()
+        path.rename(tmp_path / "audit-1.log")
+        path.write_bytes(b"three\n")
+        due.extend([1, 1])
+
+    monkeypatch.setattr(Path, call, vanishing)
+    assert lines_of(path, [rotate, append(path, b"four\n")]) == [b"one", b"two", b"three", b"four"]
+    assert not due
+
+
 def test_a_file_that_is_cut_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     path.write_bytes(b"one\ntwo\n")
