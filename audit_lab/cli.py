@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
 from audit_lab.private import private_file
 from audit_lab.profile import load_profile
-from audit_lab.signals import load_exceptions, load_rules
+from audit_lab.signals import expired_note, load_exceptions, load_rules
 
 # The words as the help page shows them: in the order of the flow, by what one wants.
 PANELS = {
@@ -245,9 +246,10 @@ def profile_check(profile: Annotated[str, typer.Argument(help="Profile to check.
     """Say whether a profile is fine, with the rules and exceptions that it names."""
     checked = load_profile(profile)
     load_rules(checked.signals.rules)
-    for path in checked.signals.exceptions:
-        load_exceptions(path)
+    known = [item for path in checked.signals.exceptions for item in load_exceptions(path, routine=False)]
     out.print(f"profile '{checked.name}' is fine ({checked.digest[:16]})")
+    if note := expired_note(known, datetime.now(UTC).date()):
+        out.print(escape(f"note: {visible(note)}"))
 
 
 for _panel, _words in PANELS.items():

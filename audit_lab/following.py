@@ -109,31 +109,29 @@ def _follow_file(path: Path, poll_s: float, from_start: bool, wait: bool, stop: 
                 continue
             yield []
             time.sleep(poll_s)
-            # Between any two looks the file may be moved away: then the handle still has it, and the next round looks again.
-            there = _state(path)
-            if there is None:
-                continue
-            is_moved = there.st_ino != os.fstat(handle.fileno()).st_ino
-            if is_moved or there.st_size < handle.tell() or _beginning(handle, len(head)) != head:
-                fresh = _opened(path)
-                if fresh is None:
-                    continue
-                if os.fstat(fresh.fileno()).st_ino != os.fstat(handle.fileno()).st_ino:
+            fresh = _replaced(path, handle, head)
+            if fresh is not None:
+                if not os.path.samestat(os.fstat(fresh.fileno()), os.fstat(handle.fileno())):
                     yield from _drained(handle, lines)
                 handle.close()
-                handle, lines = fresh, _Splitter()
-                head = b""
+                handle, lines, head = fresh, _Splitter(), b""
             if len(head) < HEAD:
                 head = _head(handle, path)
     finally:
         handle.close()
 
 
-def _state(path: Path) -> os.stat_result | None:
+def _replaced(path: Path, handle: BinaryIO, head: bytes) -> BinaryIO | None:
+    """Open what stands under a name now, where that is another file or one that was cut or written anew; else None.
+
+    Between any two looks the file may be moved away: then the old handle still has it, and the next round looks again.
+    """
     try:
-        return path.stat()
+        there = path.stat()
     except FileNotFoundError:
         return None
+    is_same = os.path.samestat(there, os.fstat(handle.fileno()))
+    return None if is_same and there.st_size >= handle.tell() and _beginning(handle, len(head)) == head else _opened(path)
 
 
 def _opened(path: Path) -> BinaryIO | None:

@@ -28,13 +28,22 @@ def case_limits(profile: Profile) -> tuple[Limits, str]:
     return Limits(tokens, usd, cost.tokens, cost.usd), unknown
 
 
-def budget_notes(days: pl.DataFrame, limits: Limits) -> list[str]:
-    """One line for each day on which tokens or money ended the list and left something out, or floors took most of it."""
+def budget_notes(days: pl.DataFrame, limits: Limits, share: float = 0.0) -> list[str]:
+    """One line for each day on which tokens or money ended the list and left something out, or floors took most of it.
+
+    And one for all days whose budget is too small for `share`, the exploration share.
+    """
     words = {"tokens": f"{limits.tokens:,} tokens, {limits.tokens_per_case:,} a case at most" if limits.tokens_per_case else "",
              "money": f"{limits.usd:g} US dollars, {limits.usd_per_case:.4g} a case at most" if limits.usd_per_case else ""}
     ended = days.filter((pl.col("limit") != "cases") & (pl.col("n_left") > 0))
     loud = days.filter((pl.col("n_floor") * 2 > pl.col("allowed")) & (pl.col("n_left") > 0))
-    return [
+    tight = days.filter((pl.col("allowed") > 0) & (pl.col("allowed") * share < 0.5)) if share else days.clear()
+    least, most = (int(tight["allowed"].to_numpy().min()), int(tight["allowed"].to_numpy().max())) if tight.height else (0, 0)
+    small = [
+        f"{tight.height} days have a budget of {least} to {most} cases, too small for an exploration share of {share:g}: "
+        f"{tight['n_exploration'].sum()} were drawn at random, one a day at most and none where one case is all"
+    ] if tight.height else []
+    return small + [
         f"{row['day']}: rules with a floor took {row['n_floor']} of {counted(row['allowed'], 'case')}, "
         f"'{row['loudest']}' alone {row['n_loudest']}: see audit-lab rules tune"
         for row in loud.iter_rows(named=True)

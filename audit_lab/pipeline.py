@@ -34,6 +34,7 @@ from audit_lab.signals import (
     ROUTINE,
     Detector,
     embed_sessions,
+    expired_note,
     find_outliers,
     full_precision,
     load_exceptions,
@@ -174,6 +175,7 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         ruled = run_rules_aside(load_rules(settings.rules), events, members, known, run.today)
         found.append(ruled.signals)
         exceptions = ruled.exceptions
+        run.notes += [note] if run.today and (note := expired_note(known, run.today)) else []
     run.tick("signals", 1, total)
     if wanted:
         embeddings = None
@@ -222,7 +224,7 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:
     limits, unknown = case_limits(run.profile)
     cases = rank_cases(run.table("sessions"), run.table("signals"), run.profile.signals, run.table("stories"), limits)
-    run.notes += ([unknown] if unknown else []) + budget_notes(cases.days, limits)
+    run.notes += ([unknown] if unknown else []) + budget_notes(cases.days, limits, run.profile.signals.exploration_share)
     run.store.remember("budget", cases.days.with_columns(pl.col("day").cast(pl.String)).to_dicts())
     return {"candidates": cases.candidates, "scores": cases.scores}
 

@@ -107,6 +107,10 @@ def test_profile_check_reads_the_rules_and_exceptions_that_a_profile_names(tmp_p
         (tmp_path / "rules.toml").write_text('[signals]\nrules = ["none/"]\n')
         done = subprocess.run([*PROGRAM, "profile", "check", *words], capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
         assert (done.returncode, text in done.stderr) == (2, True), done.stderr
+    (tmp_path / "mine-exceptions.toml").write_text(
+        '[[exception]]\nid = "x"\nusers = ["jane"]\nowner = "us"\nreason = "ours"\nexpires = 2026-01-31\n')
+    done = subprocess.run([*PROGRAM, "profile", "check", "mine.toml"], capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
+    assert (done.returncode, "hide nothing: 'x' (2026-01-31, us)" in done.stdout) == (0, True), done.stdout
 
 
 def test_sql_can_neither_read_elsewhere_nor_write(lab: Path, tmp_path: Path) -> None:

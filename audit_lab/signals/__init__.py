@@ -6,7 +6,7 @@ from audit_lab.signals.choice import Limits, choose_cases
 from audit_lab.signals.coverage import coverage_matrix
 from audit_lab.signals.detectors import Detector, run_detectors
 from audit_lab.signals.embeddings import embed_summaries, model_key
-from audit_lab.signals.exceptions import ROUTINE, RuleException, load_exceptions
+from audit_lab.signals.exceptions import ROUTINE, RuleException, expired_note, load_exceptions
 from audit_lab.signals.fusion import CaseTables, rank_cases
 from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.outliers import NEED_VECTORS, OUTLIERS, find_outliers
@@ -19,7 +19,7 @@ from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 __all__ = [
     "NEED_VECTORS", "OUTLIERS", "PACK", "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables",
     "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "embed_sessions", "embed_static",
-    "embed_summaries", "exceptions_toml", "find_outliers", "full_precision", "load_exceptions", "load_rules", "load_static",
+    "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "load_exceptions", "load_rules", "load_static",
     "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules",
     "run_rules_aside", "save_static",
 ]

@@ -121,8 +121,7 @@ def _choose_day(
 ) -> tuple[pl.DataFrame, dict[str, object]]:
     """Return the chosen cases of one day, and how its budget was spent; `ruled` are the hits of rules with a floor."""
     budget, limit = limits.cases(settings.budget_cases)
-    # Rounded half up: a budget cut short keeps its share of chance as long as half a case of it is left.
-    n_random = math.floor(budget * settings.exploration_share + 0.5)
+    n_random = _n_random(budget, settings.exploration_share)
     day = ordered["day"][0]
     held = ordered.filter(pl.col("floor").is_not_null())
     room = max(0, budget - n_random - held.height)
@@ -149,9 +148,24 @@ def _choose_day(
     }
 
 
+def _n_random(budget: int, share: float) -> int:
+    """How many of a day's cases are drawn: the share rounded half up, and one at least where two cases fit: none would tell nothing.
+
+    >>> [_n_random(budget, 0.1) for budget in (40, 15, 4, 2, 1)]
+    [4, 2, 1, 1, 0]
+    """
+    return max(math.floor(budget * share + 0.5), 1 if budget > 1 and share > 0 else 0)
+
+
 def _explore(rest: pl.DataFrame, n: int, seed: list[int]) -> pl.DataFrame:
-    """Draw `n` cases, equally many from each stratum of score as far as they last, without replacement."""
+    """Draw `n` cases, equally many from each stratum of score as far as they last, without replacement.
+
+    Where there are fewer draws than strata the lowest ones are one: every case that is left has a chance.
+    """
     stratum = np.digitize(rest["fused"].to_numpy(), sorted(STRATA))
+    found = np.unique(stratum)
+    if 0 < n < len(found):
+        stratum = np.maximum(stratum, found[-n])
     present, sizes = np.unique(stratum, return_counts=True)
     quota = dict.fromkeys(present.tolist(), 0)
     room = dict(zip(present.tolist(), sizes.tolist(), strict=True))

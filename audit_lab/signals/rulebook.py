@@ -107,7 +107,8 @@ class _Book:
             self._parse(document, base)
 
     def _reject(self, base: dict[str, Any], reason: str, title: str = "", name: str = "") -> None:
-        self.entries.append((None, {**base, "unusable": reason, "title": title or base["stem"], "stem": name or base["stem"]}))
+        words = " ".join((title or base["stem"]).split())
+        self.entries.append((None, {**base, "unusable": reason, "title": words, "stem": name or base["stem"]}))
 
     def _parse(self, document: dict[str, Any], base: dict[str, Any]) -> None:
         title, name = str(document.get("title") or base["stem"]), str(document.get("name") or document.get("id") or "")
@@ -206,7 +207,8 @@ def _common(rule: SigmaRule | SigmaCorrelationRule, facts: dict[str, Any]) -> di
     tags = [str(tag).lower() for tag in rule.tags]
     return {
         "rule_id": rule.name or (str(rule.id) if rule.id else facts["stem"]),
-        "title": rule.title or facts["title"],
+        # A title is one line wherever it is shown, whatever its file says.
+        "title": " ".join((rule.title or facts["title"]).split()),
         "kind": "correlation" if isinstance(rule, SigmaCorrelationRule) else "rule",
         "level": str(rule.level).lower() if rule.level is not None else "low",
         "version": facts["version"],

@@ -119,6 +119,22 @@ def test_the_drawn_share_is_an_unbiased_sample():
     assert sum(totals) / len(totals) == pytest.approx(200 - 16, rel=1e-6)
 
 
+@pytest.mark.parametrize(("budget", "share", "n"), [(4, 0.1, 1), (2, 0.1, 1), (20, 0.1, 2), (1, 0.1, 0), (4, 0.0, 0)])
+def test_a_small_budget_draws_one_case_and_every_case_left_has_a_chance(budget: int, share: float, n: int):
+    rows = [{"session_id": IDS[i], "strength": 0.02 + 0.008 * (i % 100)} for i in range(150)]
+    scores, totals = [], []
+    for seed in range(200 if n == 1 else 20):
+        made = rank(*rows, seed=seed, budget_cases=budget, exploration_share=share).candidates
+        drawn = made.filter(pl.col("selected_by") == "exploration")
+        assert (made.height, drawn.height) == (budget, n)
+        scores += drawn["score"].to_list()
+        totals.append((1 / drawn["sampling_probability"]).sum())
+    assert totals == pytest.approx([200 - budget + n if n else 0] * len(totals), rel=1e-6)
+    if n == 1:
+        # 200 draws among 50 without a score, ~25 below 0.1 and the rest: none of the three is left out.
+        assert min(scores) < 0.1 < max(scores) and any(0.1 <= score < 0.25 for score in scores)
+
+
 def test_every_case_says_why_in_closed_words():
     made = rank(
         {"session_id": IDS[0], "strength": 0.9, "reason": "listed secrets"}, {"session_id": IDS[0], "detector_id": "r2", "strength": 0.3},

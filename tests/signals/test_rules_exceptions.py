@@ -12,7 +12,7 @@ import pytest
 from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.signals.examples import example_events
-from audit_lab.signals.exceptions import ROUTINE, RuleException, load_exceptions
+from audit_lab.signals.exceptions import ROUTINE, RuleException, expired_note, load_exceptions
 from audit_lab.signals.rulebook import Rule, load_rules
 from audit_lab.signals.rules import RuleTables, run_rules_aside
 from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
@@ -97,6 +97,22 @@ def test_an_expired_exception_hides_nothing() -> None:
     old = [exception(users=("jane",), expires=date(2026, 1, 31))]
     assert run([EXEC], old, some("exec-into-pod"), today=date(2026, 1, 31)).signals.height == 0
     assert run([EXEC], old, some("exec-into-pod"), today=date(2026, 2, 1)).signals.height == 1
+
+
+def test_expired_exceptions_are_named_and_every_exception_has_an_end() -> None:
+    known = [*ROUTINE, exception(users=("jane",), expires=date(2026, 1, 31))]
+    assert all(item.expires for item in ROUTINE)
+    assert expired_note(known, date(2026, 1, 31)) is None
+    note = expired_note(known, date(2026, 2, 1))
+    assert note is not None and f"'{known[-1].exception_id}' (2026-01-31, {known[-1].owner})" in note and "health" not in note
+
+
+def test_a_title_of_two_lines_is_shown_as_one(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text(
+        'title: "Two\\n lines"\nname: two\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: s}', encoding="utf-8")
+    (tmp_path / "s.yml").write_text(
+        'title: "Not\\n usable"\nname: bad\nlogsource: {product: kubernetes}\ndetection: {s: {verb|nope: get}, condition: s}', encoding="utf-8")
+    assert {rule.title for rule in load_rules([tmp_path], pack=False)} == {"Two lines", "Not usable"}
 
 
 def test_routine_is_ready_made_for_added_rules_and_not_for_the_pack(tmp_path: Path) -> None:
