@@ -128,11 +128,13 @@ def run(
     until: Annotated[str | None, typer.Option(help="Last stage: sessions, signals, candidates, verdicts.")] = None,
     force: Annotated[bool, typer.Option(help="Run every stage, stale or not.")] = False,
 ) -> None:
-    """Run every stale stage, in order."""
+    """Run every stale stage, in order; exit 1 where a judge left cases without an answer."""
     work = Lab(lab, profile)
     with naming_profile(work, profile):
-        made = run_with_bars(work, until=until, force=force)
-    out.print(f"ran {', '.join(made)}" if made else "nothing to do: every stage is up to date")
+        done = run_with_bars(work, until=until, force=force)
+    out.print(f"ran {', '.join(done.made)}" if done.made else "nothing to do: every stage is up to date")
+    if done.unanswered:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -34,7 +34,7 @@ def judge(
     accept: Annotated[bool, typer.Option("--accept", help="With --probe: from now on compare with the model as it is now.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge the candidates (again) with the judge of the profile or the one named, or have it done elsewhere."""
+    """Judge the candidates (again) with the judge of the profile or the one named, or elsewhere; exit 1 where a case has no answer."""
     work = Lab(lab, profile)
     # The judge named here counts for what is exported and probed, too.
     work.profile = work.with_judge(judge=name, max_usd=max_usd, max_tokens=max_tokens, lang=lang)
@@ -58,9 +58,11 @@ def judge(
         out.print(counted(work.import_answers(import_answers), "new answer"))
         work.profile = work.with_judge(judge=name or "replay")
     with naming_profile(work, profile):
-        run_with_bars(work, until="verdicts")
+        done = run_with_bars(work, until="verdicts")
     columns = ("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain")
     emit(work.verdicts.select(columns).collect(), as_json)
+    if done.unanswered:
+        raise typer.Exit(1)
 
 
 def compare(

@@ -18,6 +18,7 @@ from audit_lab.counting import counted
 from audit_lab.errors import JudgeError
 from audit_lab.lab import Lab
 from audit_lab.phrases import CHECKS
+from audit_lab.pipeline import Run
 from audit_lab.printing import err, out, print_frame, to_json, visible
 from audit_lab.profile import load_profile
 from audit_lab.review import choose_events, important_events
@@ -42,8 +43,8 @@ def ingest_with_bars(work: Lab, sources: list[Any], cluster: str | None) -> bool
     return bool(result.refused)
 
 
-def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -> list[str]:
-    """Run the stale stages with progress bars, print the notes, return the stages that ran."""
+def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -> Run:
+    """Run the stale stages with progress bars, print the notes, return the run."""
     with bars() as shown:
         tasks: dict[str, TaskID] = {}
 
@@ -55,7 +56,7 @@ def run_with_bars(work: Lab, *, until: str | None = None, force: bool = False) -
         result = work.run(until=until, force=force, progress=advance)
     for note in result.notes:
         err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    return result.made
+    return result
 
 
 @contextmanager

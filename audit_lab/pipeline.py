@@ -20,7 +20,19 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import InputError, JudgeError, MissingExtraError
 from audit_lab.hashing import text_digest
-from audit_lab.judge import CaseFiles, Judge, judge_in_shadow, make_judge, probe_model, probe_notes, read_calls, run_judge, sameness_notes
+from audit_lab.judge import (
+    CaseFiles,
+    Judge,
+    judge_in_shadow,
+    make_judge,
+    probe_model,
+    probe_notes,
+    read_calls,
+    run_judge,
+    sameness_notes,
+    unanswered,
+    unanswered_note,
+)
 from audit_lab.limits import budget_notes, case_limits
 from audit_lab.lines import case_lines
 from audit_lab.private import private_folder
@@ -60,7 +72,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(repr=False)
 class Run:
-    """One run of the pipeline: where, with which settings, and what it has to say."""
+    """One run of the pipeline: where, with which settings, and what it has to say.
+
+    `unanswered` counts cases to which no judge gave an answer; `unfinished` tells that another run would go on asking.
+    """
 
     store: Store
     profile: Profile
@@ -70,6 +85,9 @@ class Run:
     today: date | None = None
     notes: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
+    unanswered: int = 0
+    unfinished: bool = False
+    _pending: dict[str, str] = field(default_factory=dict, repr=False)
     _held: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -125,11 +143,15 @@ def run_stages(run: Run, *, until: str | None = None, force: bool = False) -> Ru
             inputs = _fingerprint(run, stage)
             if force or any(run.store.inputs(name) != inputs for name in stage.makes):
                 run.tick(stage.name, 0, 1)
-                run.keep(stage.step(run), inputs)
+                made = stage.step(run)
+                # What is unfinished is kept, and stale: the next run goes on where this one stopped.
+                run.keep(made, "" if run.unfinished else inputs)
                 run.made.append(stage.name)
             run.tick(stage.name, 1, 1)
             if stage.name == until:
                 break
+        if stage.makes == _JUDGED:
+            _say_what_is_left(run)
         run.store.remember("profile", settings)
     return run
 
@@ -239,6 +261,8 @@ def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
         run.notes += [*getattr(judge, "notes", []), *sameness_notes(made.verdicts)]
         shadow = judge_in_shadow(settings, answers, lambda challenger: judge_candidates(run, challenger, made.evidence).verdicts)
         run.notes += shadow.notes
+        run._pending = dict(getattr(judge, "pending", {}))
+        run.unfinished = bool(run._pending) or shadow.pending
         return {
             "evidence": made.evidence, "verdicts": made.verdicts, "shadow_verdicts": shadow.verdicts,
             "egress": merged_egress(run.store, made.egress),
@@ -250,6 +274,14 @@ def _verdicts(run: Run) -> dict[str, pl.DataFrame]:
     finally:
         if run.judge is None and hasattr(judge, "close"):
             judge.close()
+
+
+def _say_what_is_left(run: Run) -> None:
+    """Count the cases that the lab's verdicts leave unanswered, and note it in one line."""
+    verdicts = run.table("verdicts")
+    run.unanswered = unanswered(verdicts).height
+    left = unanswered_note(verdicts, run._pending)
+    run.notes += [left] if left else []
 
 
 def merged_egress(store: Store, fresh: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -321,8 +353,22 @@ def _fingerprint(run: Run, stage: Stage) -> str:
         extra.append(_files_digest(Path(run.profile.judge.prompt)) if run.profile.judge.prompt.endswith(".md") else "")
         # Labels become examples for models only; the baseline does not look at them.
         extra.append(run.store.digest("labels") if run.judge is not None or _asks_a_model(run.profile) else "")
+        extra += [_bytes_digest(path) for path in _replayed(run.profile)]
         extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}" if run.judge is not None else "")
     return text_digest("\n".join([stage.name, *left, *extra]))
+
+
+def _replayed(profile: Profile) -> list[Path]:
+    """Return the files of recorded answers that the judges of a profile replay: more answers are more verdicts."""
+    judges = (profile.judge, profile.judge.challenger)
+    return [Path(judge.replay) for judge in judges if judge is not None and judge.judge == "replay" and judge.replay]
+
+
+def _bytes_digest(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _asks_a_model(profile: Profile) -> bool:

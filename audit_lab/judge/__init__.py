@@ -12,6 +12,7 @@ from audit_lab.judge.estimate import CaseCost, estimate_case
 from audit_lab.judge.evidence import QUERIES, build_evidence
 from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, Judge, judge_cases, make_judge
+from audit_lab.judge.outstanding import unanswered, unanswered_note
 from audit_lab.judge.probes import probe_model, probe_notes, sameness_notes
 from audit_lab.judge.prompt import load_template, render_prompt
 from audit_lab.judge.recorded import import_answers
@@ -25,5 +26,5 @@ __all__ = [
     "BASELINE", "CHALLENGER", "QUERIES", "CaseCost", "CaseFiles", "Judge", "JudgeTables", "build_evidence", "compare_summary",
     "compare_verdicts", "estimate_case", "examples_for", "export_prompts", "import_answers", "judge_cases", "judge_in_shadow",
     "load_template", "make_challenger", "make_judge", "probe_model", "probe_notes", "read_calls", "render_prompt", "route_cases",
-    "run_judge", "sameness_notes", "verify_verdicts",
+    "run_judge", "sameness_notes", "unanswered", "unanswered_note", "verify_verdicts",
 ]

@@ -111,6 +111,7 @@ class CascadeJudge:
             made, error = _attempt(judge, part.drop("to"), evidence, signals)
             if error and role == "cloud" and judge is not self._first and self._first.settings.role == "onprem":
                 # The other way round is no matter: what may leave the house may also stay.
+                judge.pending.clear()
                 inside, error = _attempt(self._first, part.drop("to"), evidence, signals)
                 made, judge = JudgeTables(inside.verdicts, pl.concat([made.egress, inside.egress])), self._first
             self._judged_by |= dict.fromkeys(part["case_id"], judge)
@@ -147,6 +148,10 @@ class CascadeJudge:
             said.append(f"the large model was asked about {cases} and gave a score on {self._n_counted} ({told})")
         return said
 
+    @property
+    def pending(self) -> dict[str, str]:
+        """Cases of which some question got no answer, at whichever endpoint, for a reason that may pass."""
+        return {case_id: why for judge in self.endpoints() for case_id, why in judge.pending.items()}
 
     def endpoints(self) -> list[Endpoint]:
         """Return its endpoints: the first, the one in the cloud, the large one, as far as there are."""

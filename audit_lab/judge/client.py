@@ -24,6 +24,8 @@ from audit_lab.profile import JudgeSettings
 
 FORMATS = ("json_schema", "json_object", "text")
 _BODY_STATUS = (400, 422)
+# What comes of the question itself: asking it again costs money and gives the same.
+_LASTING = ("bad_request", "too_large")
 # Packages whose errors mean that the network or the other side failed.
 _NETWORK = ("openai", "httpx", "httpcore", "h11", "ssl", "audit_lab")
 # Names of query parameters that carry secrets.
@@ -31,11 +33,15 @@ _SECRET = re.compile(r"key|token|secret|password|sig(nature)?$|^code$", re.IGNOR
 
 
 class CallError(Exception):
-    """A call gave no answer: `name` is one word, `again` tells whether another try may help, `wait_s` how long to wait for it."""
+    """A call gave no answer: `name` is one word, `again` tells whether another try may help, `wait_s` how long to wait for it.
+
+    `lasting` tells that the same question will fail the same way in a later run.
+    """
 
     def __init__(self, name: str, what: str, *, again: bool = False, wait_s: float | None = None, fatal: bool = False) -> None:
         super().__init__(what)
         self.name, self.again, self.wait_s, self.fatal = name, again, wait_s, fatal
+        self.lasting = name in _LASTING
 
 
 @dataclass(frozen=True)

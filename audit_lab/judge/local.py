@@ -153,6 +153,11 @@ class LocalJudge:
         """What it has to say about itself."""
         return self._judge.notes
 
+    @property
+    def pending(self) -> dict[str, str]:
+        """Cases of which some question got no answer for a reason that may pass."""
+        return self._judge.pending
+
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that stand before the question."""
         self._judge.show(examples)

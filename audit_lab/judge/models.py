@@ -76,6 +76,8 @@ class ModelJudge:
         self.account = Account(folder, judge_id, settings.role)
         self.budget: Budget | None = None
         self.shared_budget: Budget | None = None
+        # Cases of which a question, a repeat or a repair got no answer for a reason that may pass, and that reason.
+        self.pending: dict[str, str] = {}
         self._progress, self._ready = progress, ready
         self._may_leave: frozenset[str] = frozenset()
         self.notes: list[str] = [note for note in (money_note(settings, self.price),) if note]
@@ -109,6 +111,8 @@ class ModelJudge:
         """
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
         self.budget = None
+        if self.shared_budget is None:
+            self.pending = {}
         return self._judge(prompts, dict(candidates.select("case_id", "floor").iter_rows()), self.settings.repeats)
 
     def new_budget(self) -> Budget:
@@ -116,8 +120,8 @@ class ModelJudge:
         return Budget.of(self.settings, self.account.calls(), datetime.now(UTC).date(), self.judge_id)
 
     def share_budget(self, budget: Budget) -> None:
-        """Spend from a budget that other endpoints of the same judge spend from as well."""
-        self.shared_budget = budget
+        """Begin a run in which other endpoints of the same judge spend from the same budget."""
+        self.shared_budget, self.pending = budget, {}
 
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
         """Ask once more where an answer is no verdict or grounds do not hold, telling why; None where there is nothing to repair.
@@ -192,6 +196,9 @@ class ModelJudge:
         answers: dict[str, list[Answered]] = {}
         for (prompt, _), answered in zip(questions, found, strict=True):
             answers.setdefault(prompt.sha256, []).append(answered)
+        for case_id, prompt in prompts.items():
+            left = [answer.record for answer in answers[prompt.sha256] if not answer.record.get("lasting", "text" in answer.record)]
+            self.pending |= {case_id: left[0]["failure"]} if left else {}
         asked: set[str] = set()
         rows = []
         for case_id, prompt in prompts.items():
@@ -216,7 +223,7 @@ class ModelJudge:
         while True:
             # Whoever asks, and however often: this is the last place before the wire.
             if self.settings.role == "cloud" and prompt.case_id not in self._may_leave:
-                return Answered({"failure": STAYS}, attempts, False)
+                return Answered({"failure": STAYS, "lasting": True}, attempts, False)
             most = prompt.tokens + self._client.overhead() + self.settings.max_output_tokens
             held = (most, self.price.of(most - self.settings.max_output_tokens, self.settings.max_output_tokens))
             refusal = turns.stopped or turns.budget.reserve(*held)
@@ -239,7 +246,8 @@ class ModelJudge:
                     turns.pause(wait_s)
                     continue
                 turns.failed(error)
-                return Answered({"failure": f"{error} after {attempts} calls" if attempts > 1 else str(error)}, attempts, False)
+                failure = f"{error} after {attempts} calls" if attempts > 1 else str(error)
+                return Answered({"failure": failure, "lasting": error.lasting}, attempts, False)
             cost = self.price.of(reply.tokens_in, reply.tokens_out)
             turns.budget.settle(reply.tokens_in + reply.tokens_out - most, (cost or 0.0) - (held[1] or 0.0))
             turns.succeeded()

@@ -11,15 +11,17 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import AuditLabError, JudgeError
 from audit_lab.judge.judging import Judge, make_judge
+from audit_lab.judge.outstanding import unanswered_note
 from audit_lab.judge.verdicts import CHALLENGER, JudgeTables
 from audit_lab.profile import ChallengerSettings, JudgeSettings
 
 
 class Shadowed(NamedTuple):
-    """What became of a challenger: table shadow_verdicts, and what there is to say about it."""
+    """What became of a challenger: table shadow_verdicts, what there is to say about it, and whether another run has more to ask it."""
 
     verdicts: pl.DataFrame
     notes: list[str]
+    pending: bool = False
 
 
 def judge_in_shadow(settings: JudgeSettings, folder: Path | None, judge: Callable[[Judge], pl.DataFrame]) -> Shadowed:
@@ -37,11 +39,15 @@ def judge_in_shadow(settings: JudgeSettings, folder: Path | None, judge: Callabl
     challenger: Any = None
     try:
         challenger = make_challenger(settings, folder)
-        return Shadowed(tables.check(judge(challenger), "shadow_verdicts"), [f"challenger: {note}" for note in challenger.notes])
+        verdicts = tables.check(judge(challenger), "shadow_verdicts")
+        left = unanswered_note(verdicts, challenger.pending)
+        notes = [f"challenger: {note}" for note in [*challenger.notes, *([left] if left else [])]]
+        return Shadowed(verdicts, notes, bool(challenger.pending))
     except Exception as error:
         why = str(error) if isinstance(error, AuditLabError) else f"{type(error).__name__}: {error}".splitlines()[0]
         said: JudgeTables | None = getattr(error, "tables", None)
-        return Shadowed(tables.empty("shadow_verdicts") if said is None else _renamed(said).verdicts, [f"challenger: {why}"])
+        kept = tables.empty("shadow_verdicts") if said is None else _renamed(said).verdicts
+        return Shadowed(kept, [f"challenger: {why}"], bool(challenger is not None and challenger.pending))
     finally:
         if challenger is not None:
             challenger.close()
@@ -85,6 +91,11 @@ class Shadow:
     def notes(self) -> list[str]:
         """What it has to say about itself, e.g. that its prices are old."""
         return list(getattr(self._judge, "notes", []))
+
+    @property
+    def pending(self) -> dict[str, str]:
+        """Cases of which some question got no answer for a reason that may pass."""
+        return dict(getattr(self._judge, "pending", {}))
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return its verdicts, under its own name."""
