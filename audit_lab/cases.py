@@ -26,7 +26,7 @@ from audit_lab.judge import (
     route_cases,
 )
 from audit_lab.lines import CaseLines, case_lines
-from audit_lab.pipeline import Run, answers_folder, judge_candidates, merged_egress, standing_labels
+from audit_lab.pipeline import Run, answers_folder, evidence_links, judge_candidates, merged_egress, standing_labels
 from audit_lab.profile import NO_ROLE, ROLE_HINT, JudgeSettings, Profile
 from audit_lab.store import Store
 
@@ -192,7 +192,9 @@ def export_questions(store: Store, profile: Profile, path: Path, *, batch_model:
     """
     candidates, settings = store.read("candidates"), profile.judge
     if for_cloud:
-        routes = route_cases(candidates, store.read("session_events"), store.scan("events"), settings)
+        routes = route_cases(
+            candidates, store.read("session_events"), store.scan("events"), settings, sessions=store.read("sessions"),
+            links=evidence_links(store), labels=standing_labels(store))
         candidates = candidates.join(routes.filter(pl.col("role") == "cloud"), on="case_id", how="semi", maintain_order="left")
     return export_prompts(
         candidates, judge_candidates(Run(store, profile), BASELINE).evidence, path, examples=case_examples(store, profile),

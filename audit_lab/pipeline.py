@@ -301,15 +301,18 @@ def judge_candidates(
 
     `events` takes the place of the lab's: what would a judge have said of others?
     """
-    # What controllers did because of somebody is plenty and says little: the evidence speaks of the causes.
-    links = run.table("links").filter(pl.col("kind") != "follow_up")
     chosen = run.table("candidates") if candidates is None else candidates
     return run_judge(
         chosen, run.table("sessions"), run.table("session_events"),
-        run.table("events") if events is None else events, run.table("signals"), judge, run.profile.judge, links=links,
-        stories=run.table("stories"), labels=standing_labels(run.store),
+        run.table("events") if events is None else events, run.table("signals"), judge, run.profile.judge,
+        links=evidence_links(run.store), stories=run.table("stories"), labels=standing_labels(run.store),
         review_line=case_lines(chosen, run.table("sessions"), run.profile.evaluate), evidence=evidence,
     )
+
+
+def evidence_links(store: Store) -> pl.DataFrame:
+    """Return the links that evidence tells of: what controllers did because of somebody is plenty and says little."""
+    return store.read("links").filter(pl.col("kind") != "follow_up")
 
 
 def standing_labels(store: Store) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -99,21 +99,35 @@ def _known_namespaces(facts: Facts) -> dict[str, tuple[int, int]]:
     return {case: (known, n) for case, known, n in counted.select("case_id", "known", "n").iter_rows()}
 
 
+class Alike(NamedTuple):
+    """A session that did nearly the same as a case: what is said of it, how early that line is cut, and which session it is."""
+
+    case_id: str
+    priority: int
+    text: str
+    session_id: str
+
+
 def nearest(facts: Facts) -> list[Row]:
     """Say which earlier sessions did most nearly the same (Jaccard similarity of action sets), and what people said of them."""
+    return [Row(one.case_id, "nearest", 930, one.priority, one.text) for one in nearest_sessions(facts)]
+
+
+def nearest_sessions(facts: Facts) -> list[Alike]:
+    """Return the sessions that `nearest` speaks of."""
     of_case = spans(facts)
     # One line per distinct set of actions, identity and label: routines repeat.
     pool = facts.sessions.join(facts.labels.select("session_id", "verdict"), on="session_id", how="left").with_columns(
         pl.col("actions").list.sort().list.join("\n").alias("set"))
     pool = pool.sort("start").unique(["cluster", "actor_kind", "user", "set", "verdict"], keep="first", maintain_order=True)
-    rows: list[Row] = []
+    rows: list[Alike] = []
     for (cluster, kind), part in of_case.group_by("cluster", "actor_kind", maintain_order=True):
         peers = pool.filter((pl.col("cluster") == cluster) & (pl.col("actor_kind") == kind))
         rows += _nearest_of(part, peers)
     return rows
 
 
-def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
+def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Alike]:
     if peers.is_empty():
         return []
     words: dict[str, int] = defaultdict(lambda: len(words))
@@ -125,7 +139,8 @@ def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
     verdicts = peers["verdict"].to_list()
     labelled = np.array([verdict is not None for verdict in verdicts])
     sizes = matrix.sum(axis=1)
-    rows: list[Row] = []
+    sessions = peers["session_id"].to_list()
+    rows: list[Alike] = []
     cases = part.select("case_id", "case_start", "users").to_dicts()
     begins = part["case_start"].to_numpy()
     for offset in range(0, len(cases), _BLOCK):
@@ -135,12 +150,14 @@ def _nearest_of(part: pl.DataFrame, peers: pl.DataFrame) -> list[Row]:
         similarity[starts[None, :] >= begins[offset:offset + _BLOCK, None]] = -1
         for line, item in zip(similarity, cases[offset:offset + _BLOCK], strict=True):
             own = np.isin(users, [codes[user] for user in item["users"] if user in codes])
-            rows += _resemblances(item["case_id"], line, own, labelled, verdicts)
+            rows += _resemblances(item["case_id"], line, own, labelled, verdicts, sessions)
     return rows
 
 
-def _resemblances(case_id: str, line: np.ndarray, own: np.ndarray, labelled: np.ndarray, verdicts: list[Any]) -> list[Row]:
-    found: list[Row] = []
+def _resemblances(
+    case_id: str, line: np.ndarray, own: np.ndarray, labelled: np.ndarray, verdicts: list[Any], sessions: list[str],
+) -> list[Alike]:
+    found: list[Alike] = []
     for text, mask, priority in (
         ("nearest earlier session of the same actor", own, 245), ("nearest earlier session of another actor", ~own, 360),
         ("nearest labelled session", labelled, 140),
@@ -150,7 +167,8 @@ def _resemblances(case_id: str, line: np.ndarray, own: np.ndarray, labelled: np.
         if candidates[best] < MIN_SIMILARITY:
             continue
         said = f", labelled {verdicts[best]}" if verdicts[best] else ""
-        found.append(Row(case_id, "nearest", 930, priority, f"{text} shares {round(100 * float(candidates[best]))}% of the actions{said}"))
+        shares = f"{text} shares {round(100 * float(candidates[best]))}% of the actions{said}"
+        found.append(Alike(case_id, priority, shares, sessions[best]))
     return found
 
 

@@ -55,10 +55,15 @@ def telling(actions: Iterable[str], count: int = 3) -> str:
     return "; ".join(action for action in distinct if action in best)
 
 
+def later_sessions(facts: Facts) -> pl.DataFrame:
+    """Return the sessions of a case's identities in the ten minutes after it, by `case_id`; none of names that many share."""
+    later = own_sessions(facts).filter((pl.col("start") > pl.col("case_end")) & (pl.col("start") <= pl.col("case_end") + AFTER))
+    return later.filter(~pl.col("actor_kind").is_in(NOBODY))
+
+
 def after(facts: Facts) -> list[Row]:
     """Say what the same identities did in the ten minutes after the case; of names that many share nothing is said."""
-    later = own_sessions(facts).filter((pl.col("start") > pl.col("case_end")) & (pl.col("start") <= pl.col("case_end") + AFTER))
-    counted = later.filter(~pl.col("actor_kind").is_in(NOBODY)).sort("start", "session_id").group_by("case_id").agg(
+    counted = later_sessions(facts).sort("start", "session_id").group_by("case_id").agg(
         pl.len().alias("n"), pl.col("n_events").sum(), pl.col("n_denied").sum(), pl.col("n_writes").sum(),
         pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True).alias("actions"))
     return [
@@ -69,10 +74,8 @@ def after(facts: Facts) -> list[Row]:
     ]
 
 
-def linked(facts: Facts) -> list[Row]:
-    """Say what sessions outside the case are linked with it, by what, and what they did."""
-    if facts.links.is_empty():
-        return []
+def linked_sessions(facts: Facts) -> pl.DataFrame:
+    """Return the surest links of each case to sessions outside it (`other`), with what those are and did."""
     made, used = pl.lit("made what this case uses"), pl.lit("uses what this case made")
     sides = pl.concat([
         facts.links.select("kind", "score", session_id="from_session", other="to_session", way=used, event_ids="to_event_ids"),
@@ -83,10 +86,16 @@ def linked(facts: Facts) -> list[Row]:
     known = outside.join(facts.sessions.select(
         pl.col("session_id").alias("other"), "user", "actor_kind", "n_events", "n_denied", "actions"), on="other")
     # One line for two sessions, however many things link them: the surest.
-    ranked = known.sort("case_id", "score", "other", "kind", descending=[False, True, False, False]).unique(
+    return known.sort("case_id", "score", "other", "kind", descending=[False, True, False, False]).unique(
         ["case_id", "other"], keep="first", maintain_order=True).group_by("case_id", maintain_order=True).head(MAX_LINKED)
+
+
+def linked(facts: Facts) -> list[Row]:
+    """Say what sessions outside the case are linked with it, by what, and what they did."""
+    if facts.links.is_empty():
+        return []
     rows = []
-    for item in ranked.iter_rows(named=True):
+    for item in linked_sessions(facts).iter_rows(named=True):
         actor = facts.names[item["case_id"]].actor(item["user"], item["actor_kind"]) if item["user"] else "unknown"
         text = (
             f"linked by {_SHARED.get(item['kind'], 'other')}: {item['actor_kind'].replace('_', '-')} {actor} {item['way']}, "

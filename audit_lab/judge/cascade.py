@@ -17,7 +17,7 @@ from audit_lab.errors import JudgeError
 from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.prompt import Examples
-from audit_lab.judge.routing import NO_HOUSE, WAITS
+from audit_lab.judge.routing import NO_HOUSE, WAITS, sensitivity_notes
 from audit_lab.judge.verdicts import JudgeTables, with_bill
 from audit_lab.profile import EndpointSettings, JudgeSettings
 
@@ -139,6 +139,8 @@ class CascadeJudge:
     def notes(self) -> list[str]:
         """What its endpoints have to say about themselves, and how often and why the large one was asked."""
         said = [note for judge in self.endpoints() for note in judge.notes]
+        if any(judge.settings.role == "cloud" for judge in self.endpoints()):
+            said += sensitivity_notes(self.settings)
         if self._looked:
             n = self._n_looks.total()
             why = "; ".join(f"the first {reason}: {count}" for reason, count in sorted(self._n_looks.items()))

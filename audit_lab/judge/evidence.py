@@ -15,8 +15,8 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.judge import facts as fact
-from audit_lab.judge.background import BACKGROUND_QUERIES
-from audit_lab.judge.beyond import BEYOND_QUERIES
+from audit_lab.judge.background import BACKGROUND_QUERIES, nearest_sessions
+from audit_lab.judge.beyond import BEYOND_QUERIES, later_sessions, linked_sessions
 from audit_lab.judge.detections import SIGNAL_QUERIES
 from audit_lab.judge.queries import CASE_QUERIES, Facts, Query
 from audit_lab.judge.rows import Row, claim_text, count_tokens, handles_text, is_shown, number_events
@@ -78,14 +78,44 @@ def gather_facts(
     matched = fact.matches(inside)
     seen = matched["predicate"].unique().to_list()
     names: dict[str, Pseudonyms] = {case_id: Pseudonyms() for case_id in candidates["case_id"].to_list()}
-    said = tables.empty("labels") if labels is None else labels.drop_nulls("session_id")
-    said = said.unique("session_id", keep="last", maintain_order=True)
     return Facts(
         candidates, sessions, fact.case_sessions(candidates), inside, matched, fact.count_facts(matched),
         fact.novelty_facts(inside, matched, fact.history(events, seen)), fact.reach_facts(inside, matched), signals,
-        tables.empty("links") if links is None else links, said, names,
+        tables.empty("links") if links is None else links, _last_said(labels), names,
         fact.earlier_writes(inside, events), tuple(windows),
     )
+
+
+def outside_sessions(
+    candidates: pl.DataFrame, sessions: pl.DataFrame, links: pl.DataFrame | None = None, labels: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return the sessions outside each case whose deeds its pack tells of: those after it, linked with it, and nearest to it.
+
+    Parameters
+    ----------
+    candidates, sessions, links, labels
+        Tables of those names, as `build_evidence` gets them.
+
+    Returns
+    -------
+    pl.DataFrame
+        `case_id`, `session_id`, one row each. Counts over everybody's past (how often, how many others) tell of no session and name none.
+    """
+    none = pl.DataFrame()
+    facts = Facts(
+        candidates, sessions, fact.case_sessions(candidates), none, none, none, none, none, none,
+        tables.empty("links") if links is None else links, _last_said(labels), {}, none)
+    schema = {"case_id": pl.String, "session_id": pl.String}
+    alike = pl.DataFrame([(one.case_id, one.session_id) for one in nearest_sessions(facts)], schema=schema, orient="row")
+    joined = [] if facts.links.is_empty() else [linked_sessions(facts).select("case_id", pl.col("other").alias("session_id"))]
+    told = pl.concat([later_sessions(facts).select("case_id", "session_id"), alike, *joined])
+    return told.unique(maintain_order=True).join(facts.members, on=["case_id", "session_id"], how="anti")
+
+
+def _last_said(labels: pl.DataFrame | None) -> pl.DataFrame:
+    """Return one label per session: the last."""
+    said = tables.empty("labels") if labels is None else labels.drop_nulls("session_id")
+    return said.unique("session_id", keep="last", maintain_order=True)
 
 
 def action_columns(events: fact.Frame) -> list[str]:

@@ -65,7 +65,7 @@ def run_judge(
     if hasattr(judge, "show"):
         judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories))
     if hasattr(judge, "route"):
-        judge.route(route_cases(candidates, session_events, events, chosen))
+        judge.route(route_cases(candidates, session_events, events, chosen, sessions=sessions, links=links, labels=labels))
     check = partial(
         verify_verdicts, evidence=evidence, events=events, session_events=session_events, candidates=candidates, review_line=review_line)
     made = judge_cases(candidates, evidence, signals, judge, check=check)

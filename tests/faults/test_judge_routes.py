@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from audit_lab import tables
 from audit_lab.errors import JudgeError
 from audit_lab.judge import build_evidence, judge_cases, make_judge, probe_model, route_cases, run_judge
 from audit_lab.judge.routing import WAITS
@@ -509,3 +510,65 @@ def test_a_small_model_that_is_down_is_not_unsure(house):
         assert (small.requests, large.requests) == (2, 2)
     assert made.verdicts["score"].null_count() == 2
     assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
+
+
+def routed(rows, user="yan", number=0, **more):
+    """Route of a case of few events of `user` that nobody calls sensitive by itself."""
+    tale = story([*events_of_story(), *rows], (user,))
+    low = tale.candidates[number : number + 1].with_columns(pl.lit(0.2).alias("score"))
+    found = route_cases(low, tale.session_events, tale.events, JudgeSettings(sensitive_namespaces=["pay*"]), sessions=tale.sessions, **more)
+    return found.select("role", "why").row(0)
+
+
+CALM = [event(9000 + step, "yan", "get", "configmaps", namespace="shop", name=f"x-{step}") for step in range(2)]
+OTHER = ("onprem", "its evidence tells of another session that is sensitive")
+
+
+def test_what_the_evidence_tells_of_other_sessions_counts_like_the_cases_own():
+    assert routed(CALM)[0] == "cloud"
+    # Six minutes later the same person is in a sensitive namespace: the line on what came after says so.
+    later = [event(9360 + step, "yan", "get", "configmaps", namespace="payroll", name="x") for step in range(3)]
+    assert routed([*CALM, *later]) == OTHER
+    assert routed([*CALM, *[event(9000 + 3600, "yan", "get", "configmaps", namespace="payroll", name="x")]])[0] == "cloud"
+    # The nearest earlier session is one of payroll.
+    near = [event(8000 + step, "pia", "get", "configmaps", namespace="payroll", name="x") for step in range(3)]
+    assert routed([*CALM, *near]) == OTHER
+    # A linked session is.
+    far = [event(700 + step, "pia", "delete", "pods", namespace="payroll", name="x") for step in range(3)]
+    link = {"link_id": "l", "from_session": "s-pia-10.0.0.7-1", "to_session": "s-yan-10.0.0.7-1", "kind": "token_minted", "score": 0.9,
+            "why": "", "from_event_ids": [], "to_event_ids": []}
+    links = pl.DataFrame([link], schema=tables.TABLES["links"].schema)
+    assert routed([*CALM, *far])[0] == "cloud"
+    assert routed([*CALM, *far], links=links) == OTHER
+
+
+@pytest.mark.parametrize("more", [
+    {"resource": "nodes", "subresource": "proxy", "name": "n1", "uri": "/api/v1/nodes/n1/proxy/exec/payroll/db/c?command=sh"},
+    {"resource": "nodes", "subresource": "proxy", "name": "n1", "uri": None},
+    {"resource": "namespaces", "name": "payroll"}, {"resource": "configmaps", "namespace": "payroll"},
+    {"resource": "configmaps", "namespace": "shop", "impersonated_user": "system:serviceaccount:payroll:runner"},
+])
+def test_a_case_touches_a_namespace_in_more_ways_than_by_its_column(more):
+    assert routed([*CALM, event(9003, "yan", "get", **more)]) == ("onprem", "it touches a sensitive namespace")
+    assert routed([*CALM, event(9003, "yan", "get", "nodes", name="n1"), event(9004, "yan", "get", "namespaces", name="shop")])[0] == "cloud"
+
+
+def test_a_profile_that_holds_everything_sensitive_or_nothing_is_told_so_where_there_is_a_cloud():
+    def told(**more):
+        return [note for note in make_judge(settings("http://localhost:1/v1", **more)).notes if "sensitive" in note]
+
+    outside = {"cloud": cloud("https://api.example.com/v1")}
+    assert told(**outside) == told(sensitive_namespaces=["*"]) == []
+    assert ["every namespace is sensitive" in note for note in told(**outside, sensitive_namespaces=["*"])] == [True]
+    bare = {"sensitive_namespaces": [], "sensitive_users": [], "sensitive_categories": []}
+    assert told(**outside, **bare) == ["nothing is sensitive by this profile: every case with a score below 0.5 may leave the house"]
+    assert told(**outside, **{**bare, "sensitive_users": ["ceo*"]}) == []
+
+
+def test_no_fact_of_a_sensitive_session_is_in_a_prompt_for_the_cloud():
+    later = [event(9360 + step, "yan", "get", "secrets", namespace="payroll", name=f"x-{step}") for step in range(3)]
+    tale = story([*events_of_story(), *CALM, *later], ("yan",))
+    tale = tale._replace(candidates=tale.candidates.head(1).with_columns(pl.lit(0.2).alias("score")))
+    with serving(answering(said(0.1))) as inside, serving(answering(said(0.2))) as outside:
+        run(tale, settings(inside.url, cloud=cloud(outside.url)))
+        assert (inside.requests, outside.requests) == (1, 0)
