@@ -225,5 +225,5 @@ def case_examples(store: Store, profile: Profile) -> Any:
     read = store.read
     return examples_for(
         read("candidates"), read("sessions"), read("session_events"), read("events"), read("signals"), standing_labels(store),
-        profile.judge, read("stories"),
+        profile.judge, read("stories"), evidence_links(store),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ from audit_lab.judge import facts as fact
 from audit_lab.judge.baseline import checks_for, choose_grounds
 from audit_lab.judge.evidence import build_evidence
 from audit_lab.judge.prompt import Example, facts_text
+from audit_lab.judge.routing import leaving, route_cases
 from audit_lab.judge.rows import number_events
 from audit_lab.judge.sentences import english, korean
+from audit_lab.profile import JudgeSettings
 
 # Shorter than a case's own pack: an example shows a pattern, not all facts.
 EXAMPLE_TOKENS = 350
@@ -50,7 +53,7 @@ class Labelled(NamedTuple):
 
 def labelled_examples(
     labels: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
-    *, lang: str = "en",
+    *, lang: str = "en", settings: JudgeSettings | None = None,
 ) -> list[Labelled]:
     """Return an example per labelled session, in the order of time; sessions labelled 'unsure' are left out.
 
@@ -60,6 +63,9 @@ def labelled_examples(
         Tables of those names. Where several labels speak of a session, the last counts.
     lang
         Language of the answers' summaries.
+    settings
+        Section judge of the profile: says what is sensitive. An example `stays` in the house as a case with its events would, whatever
+        its score; without settings all stay.
     """
     said = labels.filter(pl.col("verdict").is_in(list(SCORES))).drop_nulls("session_id")
     known = said.unique("session_id", keep="last", maintain_order=True)
@@ -73,15 +79,19 @@ def labelled_examples(
     ), "candidates")
     evidence = build_evidence(cases, sessions, session_events, events, signals, max_tokens=EXAMPLE_TOKENS)
     packs = {str(key[0]): part for key, part in evidence.sort("case_id", "row").group_by("case_id", maintain_order=True)}
+    leave: set[str] = set()
+    if settings is not None:
+        leave = leaving(route_cases(cases, session_events, events, settings, sessions=sessions))
     found = []
     for case_id, item in zip(cases["case_id"], known.iter_rows(named=True), strict=True):
-        example = _example(packs[case_id], item["verdict"], lang)
+        example = _example(packs[case_id], item["verdict"], lang, stays=case_id not in leave)
         found.append(Labelled(item["session_id"], item["verdict"], item["end"], frozenset(item["actions"] or []), example))
     return found
 
 
 def choose_examples(
     candidates: pl.DataFrame, sessions: pl.DataFrame, pool: list[Labelled], count: int, stories: pl.DataFrame | None = None,
+    leave: Collection[str] = (),
 ) -> dict[str, list[Example]]:
     """Return for each case up to `count` examples: half of them malicious, the nearest by actions first.
 
@@ -95,6 +105,8 @@ def choose_examples(
         Most examples per case.
     stories
         Table stories: sessions of the case's own story are no examples for it.
+    leave
+        Cases that may be sent out of the house: only such examples are chosen for them, wherever they are judged in the end.
     """
     spans = fact.case_sessions(candidates).join(sessions, on="session_id").group_by("case_id", maintain_order=True).agg(
         pl.col("start").min(), pl.col("session_id"), pl.col("actions").list.explode(keep_nulls=False, empty_as_null=False).unique())
@@ -107,7 +119,8 @@ def choose_examples(
     chosen: dict[str, list[Example]] = {}
     for item in spans.iter_rows(named=True):
         barred = set(item["session_id"]).union(*(own[session] for session in item["session_id"]))
-        earlier = [one for one in pool if one.ends < item["start"] and one.session_id not in barred]
+        fitting = [one for one in pool if not (one.example.stays and item["case_id"] in leave)]
+        earlier = [one for one in fitting if one.ends < item["start"] and one.session_id not in barred]
         actions = set(item["actions"])
         earlier.sort(key=lambda one, actions=actions: -len(one.actions & actions) / max(len(one.actions | actions), 1))  # type: ignore[misc]
         bad = [one for one in earlier if one.verdict == "malicious"][: count // 2]
@@ -117,7 +130,7 @@ def choose_examples(
     return chosen
 
 
-def _example(pack: pl.DataFrame, verdict: str, lang: str) -> Example:
+def _example(pack: pl.DataFrame, verdict: str, lang: str, *, stays: bool) -> Example:
     numbers = number_events(pack["event_ids"].to_list())
     claims = pack.drop_nulls("claim").select("claim", "event_ids").to_dicts()
     grounds = choose_grounds(claims) if verdict == "malicious" else []
@@ -129,4 +142,4 @@ def _example(pack: pl.DataFrame, verdict: str, lang: str) -> Example:
                     for ground in grounds],
         "checks": checks_for(grounds), "action": _ACTIONS[verdict], "abstain": None,
     }
-    return Example(facts_text(pack["text"].to_list()), json.dumps(answer, ensure_ascii=False))
+    return Example(facts_text(pack["text"].to_list()), json.dumps(answer, ensure_ascii=False), stays)

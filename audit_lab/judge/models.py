@@ -22,7 +22,7 @@ from audit_lab.judge.cache import AnswerCache, answer_key
 from audit_lab.judge.choosing import choose_answer
 from audit_lab.judge.client import CallError, ChatClient, split_url
 from audit_lab.judge.evidence import EVIDENCE_VERSION
-from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, failures, load_template, repair_prompt
+from audit_lab.judge.prompt import Example, Examples, Prompt, build_prompts, failures, load_template, only_for_cloud, repair_prompt
 from audit_lab.judge.routing import STAYS
 from audit_lab.judge.turns import Turns, nothing_judged
 from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
@@ -92,7 +92,8 @@ class ModelJudge:
 
     def show(self, examples: Examples) -> None:
         """Choose the labelled cases that are shown before the question; they are part of the judge's version."""
-        self.examples = examples
+        # Whatever was chosen: a labelled case that is sensitive leaves the house no more than one that is judged.
+        self.examples = examples = only_for_cloud(examples) if self.settings.role == "cloud" else examples
         lists = list(examples.values()) if isinstance(examples, Mapping) else [examples]
         pool: set[Example] = {example for chosen in lists for example in chosen}
         shown = text_digest("\n".join(sorted(example.facts + example.answer for example in pool)))

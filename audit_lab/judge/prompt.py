@@ -39,13 +39,24 @@ class Template:
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled case of earlier time, as a model sees it: the facts, and the answer that would have been right."""
+    """A labelled case of earlier time, as a model sees it: the facts, and the answer that would have been right.
+
+    `stays`: it is shown to no model outside the house; so is every one of which nobody said otherwise.
+    """
 
     facts: str
     answer: str
+    stays: bool = True
 
 
 Examples = Sequence[Example] | Mapping[str, Sequence[Example]]
+
+
+def only_for_cloud(examples: Examples) -> Examples:
+    """Return the examples that may leave the house."""
+    if isinstance(examples, Mapping):
+        return {case_id: [one for one in chosen if not one.stays] for case_id, chosen in examples.items()}
+    return [one for one in examples if not one.stays]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from audit_lab.judge.grounding import verify_verdicts
 from audit_lab.judge.judging import BASELINE, judge_cases
 from audit_lab.judge.prompt import Examples
 from audit_lab.judge.queries import Query
-from audit_lab.judge.routing import route_cases
+from audit_lab.judge.routing import leaving, route_cases
 from audit_lab.lines import Lines
 from audit_lab.profile import JudgeSettings
 
@@ -63,7 +63,7 @@ def run_judge(
             candidates, sessions, session_events, events, signals, max_tokens=chosen.evidence_tokens, links=links, labels=labels,
             windows=chosen.change_windows, queries=queries)
     if hasattr(judge, "show"):
-        judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories))
+        judge.show(examples_for(candidates, sessions, session_events, events, signals, labels, chosen, stories, links))
     if hasattr(judge, "route"):
         judge.route(route_cases(candidates, session_events, events, chosen, sessions=sessions, links=links, labels=labels))
     check = partial(
@@ -74,20 +74,24 @@ def run_judge(
 
 def examples_for(
     candidates: pl.DataFrame, sessions: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, signals: pl.DataFrame,
-    labels: pl.DataFrame | None, settings: JudgeSettings, stories: pl.DataFrame | None = None,
+    labels: pl.DataFrame | None, settings: JudgeSettings, stories: pl.DataFrame | None = None, links: pl.DataFrame | None = None,
 ) -> Examples:
     """Return the labelled cases of earlier time that stand before each case's question: part of what a model sees.
 
     Parameters
     ----------
-    candidates, sessions, session_events, events, signals, labels, stories
+    candidates, sessions, session_events, events, signals, labels, stories, links
         Tables of those names.
     settings
         `examples`: most per case. `example_cases`: cases and sessions whose labels by people may be shown; labels of incident files may.
+        What is sensitive, as for `route_cases`: a case that may leave the house has only examples that may.
     """
     if labels is None or labels.is_empty() or not settings.examples:
         return ()
     # What people say changes no prompt by itself: somebody puts the case into the profile.
     allowed = labels.filter((pl.col("target_kind") == "incident") | pl.col("target_id").is_in(settings.example_cases))
-    pool = labelled_examples(allowed, sessions, session_events, events, signals, lang=settings.lang)
-    return choose_examples(candidates, sessions, pool, settings.examples, stories)
+    pool = labelled_examples(allowed, sessions, session_events, events, signals, lang=settings.lang, settings=settings)
+    if not pool:
+        return choose_examples(candidates, sessions, pool, settings.examples, stories)
+    routes = route_cases(candidates, session_events, events, settings, sessions=sessions, links=links, labels=labels)
+    return choose_examples(candidates, sessions, pool, settings.examples, stories, leaving(routes))

@@ -5,14 +5,15 @@ import json
 import polars as pl
 import pytest
 
-from audit_lab import tables
-from audit_lab.judge import build_evidence, examples_for, run_judge
+from audit_lab import Lab, tables
+from audit_lab.judge import build_evidence, examples_for, make_judge, run_judge
 from audit_lab.judge.examples import choose_examples, labelled_examples
-from audit_lab.judge.prompt import build_prompts, load_template
+from audit_lab.judge.prompt import Example, build_prompts, load_template
 from audit_lab.judge.rows import count_tokens, is_shown
 from audit_lab.judge.schema import parse_answer
-from audit_lab.profile import JudgeSettings
-from tests.judge.story import event, events_of_story, story
+from audit_lab.profile import EndpointSettings, JudgeSettings
+from tests.judge.server import answering, serving
+from tests.judge.story import START, event, events_of_story, story
 
 
 def labels_of(tale, verdicts):
@@ -131,3 +132,66 @@ def test_what_people_say_reaches_no_prompt_by_itself(world):
     assert shown(of_file), "who loads an incident file says so"
     assert shown(labels, example_cases=labels["target_id"].to_list()) == shown(of_file)
     assert len(shown(labels, example_cases=labels["target_id"].to_list()[:1])) == 1
+
+
+@pytest.fixture(scope="module")
+def shared_world():
+    """Two cases at the same time, in 'shop' and in 'payroll', and labelled sessions of both namespaces before them."""
+    rows = events_of_story()
+    for number, (space, resource) in enumerate([("shop", "configmaps"), ("shop", "services"), ("payroll", "configmaps"), ("payroll", "services")]):
+        rows += [event(7800 + number * 200 + step, f"was-{number}", "get", resource, namespace=space, name=f"x-{step}") for step in range(3)]
+    for user, space in (("yan", "shop"), ("zoe", "payroll")):
+        rows += [event(9500 + step, user, "delete", "pods", namespace=space, name=f"x-{step}") for step in range(2)]
+    tale = story(rows, ("yan", "zoe"))
+    labels = labels_of(tale, [("was-0", "malicious"), ("was-1", "benign"), ("was-2", "malicious"), ("was-3", "benign")])
+    return tale._replace(candidates=tale.candidates.with_columns(pl.lit(0.2).alias("score"))), labels.with_columns(target_kind=pl.lit("incident"))
+
+
+def test_a_case_that_may_leave_the_house_has_only_examples_that_may(shared_world):
+    tale, labels = shared_world
+
+    def stays(**settings):
+        found = examples_for(
+            tale.candidates, tale.sessions, tale.session_events, tale.events, tale.signals, labels, JudgeSettings(**settings))
+        return {case_id: [example.stays for example in chosen] for case_id, chosen in dict(found).items()}
+
+    zoe, yan = "c-s-zoe-10.0.0.7-1", "c-s-yan-10.0.0.7-1"
+    told = stays(sensitive_namespaces=["pay*"])
+    assert told[yan] == [False, False]
+    assert sorted(told[zoe]) == [False, False, True, True]
+    assert stays()[yan] == [True] * 4, "closed until said otherwise"
+    assert stays(sensitive_namespaces=[])[zoe] == [False] * 4
+    # What an example tells of others counts, too: the third is most like the first.
+    assert stays(sensitive_namespaces=[], sensitive_users=["was-0"])[yan] == [False] * 2
+
+
+def test_no_sensitive_example_reaches_an_endpoint_in_the_cloud(shared_world):
+    pytest.importorskip("openai")
+    tale, labels = shared_world
+    with serving(answering()) as inside, serving(answering()) as outside:
+        chosen = JudgeSettings(
+            judge="openai", base_url=inside.url, model="small", timeout_s=5, sensitive_namespaces=["pay*"], repair=False,
+            cloud=EndpointSettings(base_url=outside.url, model="big"))
+        judge = make_judge(chosen)
+        made = run_judge(*tale, judge, chosen, labels=labels)
+        assert (len(inside.bodies[0]["messages"]), len(outside.bodies[0]["messages"])) == (10, 6)
+        # Nor does one that somebody hands over without saying where it may go.
+        judge.show([Example("1 session: of nobody knows whom", "{}")])
+        judge(tale.candidates, made.evidence, tale.signals)
+        assert (len(inside.bodies[-1]["messages"]), len(outside.bodies[-1]["messages"])) == (4, 2)
+        judge.close()
+
+
+def test_questions_for_the_cloud_hold_only_examples_that_may_leave(shared_world, tmp_path):
+    tale, labels = shared_world
+    lab = Lab(tmp_path / "lab")
+    with lab.store.writing():
+        for name, frame in {**tale._asdict(), "labels": labels.with_columns(at=pl.lit(START), target_kind=pl.lit("session"))}.items():
+            lab.store.replace(name, tables.conform(frame, name), "x")
+    lab.profile = lab.profile.model_copy(update={"judge": JudgeSettings(
+        sensitive_namespaces=["pay*"], example_cases=labels["target_id"].to_list())})
+    assert lab.export_prompts(tmp_path / "all.jsonl") == 2
+    assert lab.export_prompts(tmp_path / "out.jsonl", for_cloud=True) == 1
+    (only,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    both = sorted(len(json.loads(line)["messages"]) for line in (tmp_path / "all.jsonl").read_text().splitlines())
+    assert (len(only["messages"]), both) == (6, [6, 10])
