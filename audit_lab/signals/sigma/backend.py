@@ -143,7 +143,7 @@ class DuckDBBackend(Backend):
         return join([self.convert_condition(item, state) for item in cond.args], "AND")
 
     def convert_condition_not(self, cond: ConditionNOT, state: ConversionState) -> Any:
-        """Negate; a null comparison counts as false, so its negation holds."""
+        """Negate; a null comparison counts as false, so its negation holds, but where a field cannot be seen nothing holds."""
         self._negated = not self._negated
         try:
             inner = self.convert_condition(cond.args[0], state)
@@ -161,7 +161,8 @@ class DuckDBBackend(Backend):
 
     # ---- comparisons -------------------------------------------------------------------------------------
 
-    def _leaf(self, name: str, build: Callable[[Field], str], missing: str = FALSE) -> str:
+    def _leaf(self, name: str, build: Callable[[Field], str], missing: str = FALSE, absent: bool = False) -> str:
+        """Build one comparison; `absent`: it asks for no value."""
         field = self.fields.get(name)
         if field is None:
             self.unknown_fields.add(name)
@@ -169,7 +170,7 @@ class DuckDBBackend(Backend):
         self.used_fields.add(name)
         if self._relevance and field.available is not None:
             return FALSE if self._negated else TRUE
-        return build(field)
+        return leaves.judged(build(field), field.available, self._negated, absent)
 
     def convert_condition_field_eq_val_str(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
         """Text, upper and lower case alike."""
@@ -219,11 +220,12 @@ class DuckDBBackend(Backend):
         self.used_fields.add(value.field)
         if self._relevance and other.available is not None:
             return FALSE if self._negated else TRUE
-        return self._leaf(cond.field, lambda field: leaves.reference_leaf(field, other, value.starts_with, value.ends_with))
+        leaf = self._leaf(cond.field, lambda field: leaves.reference_leaf(field, other, value.starts_with, value.ends_with))
+        return leaves.judged(leaf, other.available, self._negated)
 
     def convert_condition_field_eq_val_null(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
         """No value."""
-        return self._leaf(cond.field, lambda field: f"NOT COALESCE({leaves.exists_leaf(field)}, FALSE)", missing=TRUE)
+        return self._leaf(cond.field, lambda field: f"NOT COALESCE({leaves.exists_leaf(field)}, FALSE)", TRUE, absent=True)
 
     def convert_condition_field_exists(self, cond: ConditionFieldEqualsValueExpression, state: ConversionState) -> Any:
         """Some value."""

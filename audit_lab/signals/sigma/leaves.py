@@ -42,6 +42,22 @@ def join(parts: list[str | None], word: str) -> str:
     return f" {word} ".join(f"({part})" if other in part else part for part in kept)
 
 
+def judged(leaf: str, available: str | None, negated: bool, absent: bool = False) -> str:
+    """Return what may count of a comparison where its field cannot be seen: neither the match nor its negation.
+
+    Three values in two: inside an odd number of negations a comparison stands for 'may be true', elsewhere for 'is true', so
+    that whatever is built of them holds only where it would whatever the unseen field says. A value that shows is seen.
+
+    >>> judged("a = 1", "seen", negated=True), judged("a IS NULL", "seen", negated=False, absent=True)
+    ('NOT COALESCE(seen, FALSE) OR a = 1', 'COALESCE(seen, FALSE) AND a IS NULL')
+    """
+    if available is None or leaf in (TRUE, FALSE) or negated == absent:
+        return leaf
+    if absent:
+        return f"COALESCE({available}, FALSE) AND {leaf}"
+    return f"NOT COALESCE({available}, FALSE) OR {leaf if ' AND ' not in leaf else f'({leaf})'}"
+
+
 def any_element(field: Field, predicate: Callable[[str], str]) -> str:
     """Return `predicate` over a text field, or over any element of a list field."""
     if field.kind != "texts":
