@@ -15,13 +15,16 @@ from audit_lab.errors import InputError
 from audit_lab.judge import (
     BASELINE,
     CHALLENGER,
+    AnswersFit,
     Judge,
     compare_summary,
     compare_verdicts,
     examples_for,
     export_prompts,
+    fit_answers,
     make_judge,
     probe_model,
+    prompt_digests,
     render_prompt,
     route_cases,
 )
@@ -200,6 +203,15 @@ def export_questions(store: Store, profile: Profile, path: Path, *, batch_model:
         candidates, judge_candidates(Run(store, profile), BASELINE).evidence, path, examples=case_examples(store, profile),
         batch_model=batch_model,
         max_output_tokens=settings.max_output_tokens, lang=settings.lang, template=settings.prompt)
+
+
+def imported_fit(store: Store, profile: Profile, path: Path) -> AnswersFit:
+    """Return how a file of answers that was imported fits the questions about the lab's candidates, of which evidence was made."""
+    settings = profile.judge
+    questions = prompt_digests(
+        store.read("candidates"), store.read("evidence"), examples=case_examples(store, profile), lang=settings.lang,
+        template=settings.prompt)
+    return fit_answers(path, answers_folder(store), questions)
 
 
 def case_prompt(store: Store, profile: Profile, case: str) -> str:

@@ -15,7 +15,7 @@ from audit_lab.cli_show import emit, naming_profile, run_with_bars
 from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.lab import Lab
-from audit_lab.printing import out, print_frame, to_json
+from audit_lab.printing import err, out, print_frame, to_json
 
 _LAB, _PROFILE = Path("lab"), None
 
@@ -55,10 +55,12 @@ def judge(
         out.print(f"{counted(n, 'question')} in {export_prompts}", soft_wrap=True)
         return
     if import_answers is not None:
-        out.print(counted(work.import_answers(import_answers), "new answer"))
+        work.import_answers(import_answers)
         work.profile = work.with_judge(judge=name or "replay")
     with naming_profile(work, profile):
         done = run_with_bars(work, until="verdicts")
+    if import_answers is not None:
+        err.print(f"[yellow]note:[/] {work.imported_fit(import_answers).says()}", soft_wrap=True)
     columns = ("case_id", "judge_id", "score", "usable", "grounded_share", "action", "abstain")
     emit(work.verdicts.select(columns).collect(), as_json)
     if done.unanswered:

@@ -13,9 +13,9 @@ import polars as pl
 from audit_lab import __version__, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, require_balance, volume
 from audit_lab.asking import ask
-from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, probe_judge, read_originals, with_judge
+from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, imported_fit, probe_judge, read_originals, with_judge
 from audit_lab.errors import InputError
-from audit_lab.judge import Judge, import_answers
+from audit_lab.judge import AnswersFit, Judge, import_answers
 from audit_lab.lab_figures import FigureVerbs
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
@@ -122,6 +122,11 @@ class Lab(FigureVerbs):
         """Keep answers that were given elsewhere (JSON lines) for the judge 'replay'; return how many were new."""
         self._need("candidates")
         return import_answers(Path(path), answers_folder(self.store))
+
+    def imported_fit(self, path: str | Path) -> AnswersFit:
+        """Return how many of the lab's questions have an imported answer by now, and what of this file was of no use; after a run."""
+        self._need("evidence")
+        return imported_fit(self.store, self.profile, Path(path))
 
     def compare(self, first: str = "champion", second: str = "challenger") -> tuple[dict[str, Any], pl.DataFrame]:
         """Compare two judges on the same candidates, in numbers and case by case; without names, the verdicts with those in shadow.

@@ -7,9 +7,11 @@ answer was asked for (`asked`, `repeat`: a lab's own) are all kept; of those tha
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audit_lab.counting import counted
 from audit_lab.errors import InputError
 from audit_lab.judge.cache import LineFile
 from audit_lab.judge.rows import count_tokens
@@ -118,3 +120,44 @@ def _answer_of(line: bytes) -> tuple[str, dict[str, Any]] | None:
 
 def _whole(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
+class AnswersFit(NamedTuple):
+    """How a file of answers fits the questions of a lab: how many have an answer by now, and what of the file is of no use."""
+
+    n_questions: int
+    n_answered: int
+    n_unreadable: int
+    n_strange: int
+
+    def says(self) -> str:
+        """Return it in one line.
+
+        >>> AnswersFit(40, 38, 1, 2).says()
+        '38 of 40 questions answered; 1 line unreadable, 2 answers fit no question'
+        """
+        lines = f"{counted(self.n_unreadable, 'line')} unreadable" if self.n_unreadable else ""
+        strange = f"{counted(self.n_strange, 'answer')} {'fits' if self.n_strange == 1 else 'fit'} no question" if self.n_strange else ""
+        said = f"{self.n_answered} of {counted(self.n_questions, 'question')} answered"
+        return "; ".join(part for part in (said, ", ".join(part for part in (lines, strange) if part)) if part)
+
+
+def fit_answers(path: Path, folder: Path, questions: Set[str]) -> AnswersFit:
+    """Return how a file of answers fits questions.
+
+    Parameters
+    ----------
+    path, folder
+        The file; where answers of it and of files before it were added (`import_answers`).
+    questions
+        Digests of the prompts, as `--export-prompts` writes them.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or holds no answer.
+    """
+    read = read_answers(path)
+    # An answer to a repair belongs to the question that was repaired.
+    strange = [key for key, held in read.answers.items() if key not in questions and not {item["repairs"] for item in held} & questions]
+    return AnswersFit(len(questions), len(questions & read_answers(folder / IMPORTED).answers.keys()), read.n_unreadable, len(strange))

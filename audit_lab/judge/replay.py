@@ -218,6 +218,14 @@ def export_prompts(
     return len(lines)
 
 
+def prompt_digests(
+    candidates: pl.DataFrame, evidence: pl.DataFrame, *, examples: Examples = (), lang: str = "en", template: str = "",
+) -> set[str]:
+    """Return the digests of the questions about all candidates, as `export_prompts` writes them; parameters as there."""
+    prompts = build_prompts(candidates["case_id"].to_list(), evidence, load_template(template, lang), examples)
+    return {prompt.sha256 for prompt in prompts.values()}
+
+
 def check_replay(path: str) -> Path:
     """Return the file of answers that a profile names.
 

@@ -174,6 +174,19 @@ def test_a_challenger_goes_on_too_and_ends_no_run_with_1(word, lab, tmp_path):
     assert Lab(lab).shadow_verdicts.collect()["score"].null_count() == 0
 
 
+def test_an_import_says_how_many_questions_are_answered_and_what_fits_none(word, lab, tmp_path):
+    path = profile(tmp_path, "")
+    word("judge", "--profile", path, "--export-prompts", str(tmp_path / "out.jsonl"))
+    asked = [json.loads(line)["prompt_sha256"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    answers = [json.dumps({"prompt_sha256": key, "model": "elsewhere", "answer": said(0.4)}) for key in [*asked[:4], "x", "y"]]
+    (tmp_path / "in.jsonl").write_text("\n".join([*answers, "half a li"]))
+    code, notes, _ = word("judge", "--profile", path, "--import-answers", str(tmp_path / "in.jsonl"))
+    assert (code, notes[-1]) == (1, "4 of 6 questions answered; 1 line unreadable, 2 answers fit no question")
+    (tmp_path / "rest.jsonl").write_text("\n".join(answers[0].replace(asked[0], key) for key in asked[4:]))
+    code, notes, _ = word("judge", "--profile", path, "--import-answers", str(tmp_path / "rest.jsonl"))
+    assert (code, notes[-1]) == (0, "6 of 6 questions answered")
+
+
 def test_more_recorded_answers_are_more_verdicts(word, lab, tmp_path):
     with serving(answering(said(0.4))) as endpoint:
         word("judge", "--profile", profile(tmp_path, endpoint.url))
