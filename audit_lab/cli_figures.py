@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
 from audit_lab.counting import counted
-from audit_lab.evaluate import Calibration, Promise, profile_lines, threshold_proposal
 from audit_lab.lab import Lab
 from audit_lab.printing import out, print_frame, to_json
+
+if TYPE_CHECKING:
+    from audit_lab.evaluate import Calibration, Promise
 
 
 def rate_text(rate: dict[str, Any], percent: bool = True) -> str:
@@ -160,6 +162,8 @@ def print_runs(runs: pl.DataFrame) -> None:
 
 def print_promise(work: Lab, promise: Promise, before: datetime | None, as_json: bool) -> None:
     """Print a promise, what it costs on the data at hand, what later data say of it, and the lines that would put it in force."""
+    from audit_lab.evaluate import profile_lines, threshold_proposal  # noqa: PLC0415 - SciPy's statistics take a second to import
+
     proposal = threshold_proposal(promise, work.profile) if promise.threshold is not None else None
     if as_json:
         sys.stdout.write(to_json(promise.as_dict() | {"proposal": proposal}) + "\n")

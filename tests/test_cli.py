@@ -113,6 +113,14 @@ def test_profile_check_reads_the_rules_and_exceptions_that_a_profile_names(tmp_p
     assert (done.returncode, "hide nothing: 'x' (2026-01-31, us)" in done.stdout) == (0, True), done.stdout
 
 
+def test_a_word_waits_for_no_library_that_it_does_not_use() -> None:
+    """Each of these takes half a second or more to import; every word, and `from audit_lab import Lab`, would wait for it."""
+    heavy = ("scipy.stats", "scipy.linalg", "sklearn", "altair", "pandas", "torch", "sentence_transformers", "openai", "anywidget")
+    code = f"import sys, audit_lab.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_sql_can_neither_read_elsewhere_nor_write(lab: Path, tmp_path: Path) -> None:
     for query in (
         "SELECT * FROM read_text('/etc/hostname')", f"COPY events TO '{tmp_path}/x.parquet'", "ATTACH '/tmp/x.db'", "INSTALL httpfs",

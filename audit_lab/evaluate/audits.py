@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab.errors import InputError
 from audit_lab.evaluate.intervals import Rate
@@ -197,7 +197,7 @@ def hypergeometric_bounds(size: int, drawn: int, found: int, alpha: float) -> tu
     bottom, top = low, high
     while bottom < top:
         middle = (bottom + top) // 2
-        if stats.hypergeom.sf(found - 1, size, middle, drawn) > alpha / 2:
+        if scipy.stats.hypergeom.sf(found - 1, size, middle, drawn) > alpha / 2:
             top = middle
         else:
             bottom = middle + 1
@@ -205,7 +205,7 @@ def hypergeometric_bounds(size: int, drawn: int, found: int, alpha: float) -> tu
     bottom, top = low, high
     while bottom < top:
         middle = (bottom + top + 1) // 2
-        if stats.hypergeom.cdf(found, size, middle, drawn) > alpha / 2:
+        if scipy.stats.hypergeom.cdf(found, size, middle, drawn) > alpha / 2:
             bottom = middle
         else:
             top = middle - 1

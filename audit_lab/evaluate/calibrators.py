@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import optimize
-from scipy.special import expit
+import scipy
 
 from audit_lab.errors import InputError
 
@@ -55,11 +54,11 @@ class Calibrator:
         """Return the probability of each score; monotone, between 0 and 1."""
         values = np.asarray(scores, dtype=float)
         if self.method == "platt":
-            return np.asarray(expit(self.values[0] * _log_odds(values) + self.values[1]))
+            return np.asarray(scipy.special.expit(self.values[0] * _log_odds(values) + self.values[1]))
         if self.method == "beta":
             clipped = np.clip(values, EPSILON, 1 - EPSILON)
             rising, falling, constant = self.values
-            return np.asarray(expit(rising * np.log(clipped) - falling * np.log1p(-clipped) + constant))
+            return np.asarray(scipy.special.expit(rising * np.log(clipped) - falling * np.log1p(-clipped) + constant))
         if self.method == "isotonic":
             return np.interp(values, self.knots, self.values)
         return np.asarray(self.values)[self._position(values)]
@@ -160,12 +159,12 @@ def _logistic(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
     def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
         linear = design @ coefficients
-        return float((np.logaddexp(0, linear) - targets * linear).sum()), design.T @ (expit(linear) - targets)
+        return float((np.logaddexp(0, linear) - targets * linear).sum()), design.T @ (scipy.special.expit(linear) - targets)
 
     start = np.zeros(design.shape[1])
     start[:-1] = 0.1
     limits = [(0.0, None)] * features.shape[1] + [(None, None)]
-    found = optimize.minimize(
+    found = scipy.optimize.minimize(
         loss, start, jac=True, bounds=limits, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9}
     )
     return np.asarray(found.x)
@@ -195,7 +194,7 @@ def _grouped(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _isotonic(scores: np.ndarray, positive: np.ndarray) -> Calibrator:
     knots, share, weight = _grouped(scores, positive)
-    fitted = optimize.isotonic_regression(share, weights=weight).x
+    fitted = scipy.optimize.isotonic_regression(share, weights=weight).x
     return Calibrator("isotonic", tuple(map(float, knots)), tuple(map(float, fitted)), int(positive.size), int(positive.sum()))
 
 
@@ -227,4 +226,4 @@ def _with_one_more(share: np.ndarray, weight: np.ndarray, place: int, answer: fl
     else:
         weights = np.insert(weight, knot, 1.0)
         values = np.insert(share, knot, answer)
-    return float(optimize.isotonic_regression(values, weights=weights).x[knot])
+    return float(scipy.optimize.isotonic_regression(values, weights=weights).x[knot])

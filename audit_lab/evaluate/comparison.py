@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate, bootstrap_actors, exact
 from audit_lab.evaluate.ranking import average_precision, average_precision_rate, resampled_average_precision
@@ -80,7 +80,7 @@ def mcnemar(only_first: int, only_second: int, n: int) -> float | None:
     if n == 0:
         return None
     discordant = only_first + only_second
-    return 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    return 1.0 if discordant == 0 else float(scipy.stats.binomtest(only_first, discordant, 0.5).pvalue)
 
 
 def _difference(called: list[np.ndarray], among: np.ndarray, draw: ActorBootstrap, unit: str) -> Rate:

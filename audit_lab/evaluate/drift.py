@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab.errors import InputError
 from audit_lab.evaluate.distances import Statistic, jensen_shannon, population_stability, wasserstein_rows
@@ -64,7 +64,7 @@ def find_drift(
         raise InputError(f"no column {', '.join(missing)} to compare", "give frames with day and every feature")
     rows = [_one_feature(reference, current, name, rounds, seed) for name in features]
     known = [row["p_value"] for row in rows if row["p_value"] is not None]
-    adjusted = iter(stats.false_discovery_control(known, method="bh") if known else [])
+    adjusted = iter(scipy.stats.false_discovery_control(known, method="bh") if known else [])
     for row in rows:
         row["q_value"] = float(next(adjusted)) if row["p_value"] is not None else None
         large = (row["wasserstein"] or 0.0) >= MIN_WASSERSTEIN or (row["psi"] or 0.0) >= MIN_PSI
@@ -91,7 +91,7 @@ def _one_feature(reference: pl.DataFrame, current: pl.DataFrame, name: str, roun
     if numeric:
         values = both["value"].to_numpy()
         spread = float(values[~now].std()) or float(values.std()) or 1.0
-        row["wasserstein"] = float(stats.wasserstein_distance(values[~now], values[now])) / spread
+        row["wasserstein"] = float(scipy.stats.wasserstein_distance(values[~now], values[now])) / spread
         edges = np.unique(np.quantile(values[~now], np.linspace(0, 1, 11)[1:-1]))
         coarse = _counts(days, both, np.searchsorted(edges, values, side="left"), edges.size + 1)
         knots = np.unique(np.quantile(values, np.linspace(0, 1, KNOTS + 1)))

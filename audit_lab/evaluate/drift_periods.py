@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab import tables
 from audit_lab.errors import InputError
@@ -203,9 +203,9 @@ def _chance_of(blocks: int, n_reference: int, n_mine: int, n_later: int, *, alon
     >>> round(_chance_of(5, 28, 7, 14, alone=True), 7), round(_chance_of(8, 28, 7, 14, alone=False), 7)
     (0.0001294, 5.09e-05)
     """
-    chances = [float(stats.hypergeom.pmf(blocks, n_reference + n_later, n_later, blocks))]
+    chances = [float(scipy.stats.hypergeom.pmf(blocks, n_reference + n_later, n_later, blocks))]
     if alone:
-        chances.append(float(stats.hypergeom.pmf(blocks, n_reference + n_mine, n_mine, blocks)))
+        chances.append(float(scipy.stats.hypergeom.pmf(blocks, n_reference + n_mine, n_mine, blocks)))
     return min(1.0, 2 * min(chances))
 
 
@@ -223,7 +223,7 @@ def _control(rows: list[dict[str, Any]], idle: dict[str, int], settings: DriftSe
     if not tested:
         return
     weighted = [min(1.0, row["p_value"] * sizes[row["family"]] * families / total) for row in tested]
-    adjusted = stats.false_discovery_control(weighted + [1.0] * (total - len(tested)), method="bh")
+    adjusted = scipy.stats.false_discovery_control(weighted + [1.0] * (total - len(tested)), method="bh")
     for row, q_value in zip(tested, adjusted, strict=False):
         row["q_value"] = float(q_value)
         row["alarm"] = bool(row["alarm"] and q_value <= settings.alpha)

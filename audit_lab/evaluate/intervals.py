@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 # Below this share of resamples in which a figure exists, its percentiles would speak of the lucky ones only.
 MIN_DEFINED = 0.5
@@ -45,7 +45,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95, unit: str = "cases"
     """
     if n == 0:
         return Rate(None, None, None, 0, f"no {unit}")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
@@ -64,8 +64,8 @@ def exact(successes: int, n: int, confidence: float = 0.95, unit: str = "cases")
     if n == 0:
         return Rate(None, None, None, 0, f"no {unit}")
     tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(scipy.stats.beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(scipy.stats.beta.ppf(1 - tail, successes + 1, n - successes))
     return Rate(successes / n, low, high, n)
 
 

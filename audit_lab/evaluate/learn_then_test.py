@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab.counting import counted
 from audit_lab.errors import InputError
@@ -34,7 +34,7 @@ def binomial_p_value(wrong: np.ndarray, n: np.ndarray, limit: float) -> np.ndarr
     >>> binomial_p_value(np.array([0, 1]), np.array([59, 59]), 0.05).round(3).tolist()
     [0.048, 0.199]
     """
-    return np.where(n > 0, stats.binom.cdf(wrong, np.maximum(n, 1), limit), 1.0)
+    return np.where(n > 0, scipy.stats.binom.cdf(wrong, np.maximum(n, 1), limit), 1.0)
 
 
 def passed_in_sequence(p_values: np.ndarray, error: float) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from audit_lab.errors import InputError
 
@@ -104,7 +104,7 @@ def order_statistic(n: int, limit: float, confidence: float) -> int | None:
     """
     _check(limit, confidence)
     # P(Binomial(n, 1 - limit) >= k) falls as k grows.
-    bounds = stats.binom.sf(np.arange(n), n, 1 - limit)
+    bounds = scipy.stats.binom.sf(np.arange(n), n, 1 - limit)
     enough = np.flatnonzero(bounds <= 1 - confidence)
     return int(enough[0]) + 1 if enough.size else None
 
@@ -136,7 +136,7 @@ def promise_threshold(scores: np.ndarray, limit: float, confidence: float, unit:
     # Flag what is strictly above the k-th; where even that is -inf, every score that exists may be flagged.
     cut = float(ascending[k - 1])
     threshold = rounded_up(float(np.nextafter(cut, np.inf))) if np.isfinite(cut) else 0.0
-    violation = float(stats.binom.sf(k - 1, n, 1 - limit))
+    violation = float(scipy.stats.binom.sf(k - 1, n, 1 - limit))
     return Promise(threshold, limit, confidence, unit, n, needed, violation, float((scores >= threshold).mean()))
 
 

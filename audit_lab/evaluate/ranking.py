@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy import sparse
+import scipy
 
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 
@@ -65,8 +65,8 @@ def resampled_average_precision(positive: np.ndarray, scores: np.ndarray, draw: 
     relevant = step < steps.size
     place = (step[relevant], draw.codes[relevant])
     shape = (steps.size, draw.n_actors)
-    flagged = sparse.csr_array((np.ones(place[0].size, dtype=np.float32), place), shape=shape)
-    hits = sparse.csr_array((positive[relevant].astype(np.float32), place), shape=shape)
+    flagged = scipy.sparse.csr_array((np.ones(place[0].size, dtype=np.float32), place), shape=shape)
+    hits = scipy.sparse.csr_array((positive[relevant].astype(np.float32), place), shape=shape)
     hits_drawn = (hits @ draw.weights.T).astype(float)
     flagged_drawn = (flagged @ draw.weights.T).astype(float).cumsum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

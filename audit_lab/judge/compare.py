@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from scipy.stats import spearmanr
 
 from audit_lab import tables
 from audit_lab.counting import counted
@@ -58,7 +57,7 @@ def compare_summary(first: pl.DataFrame, second: pl.DataFrame, threshold: Lines 
     enough = both.height >= MIN_CASES and both["score_a"].n_unique() > 1 and both["score_b"].n_unique() > 1
     return {
         "cases": joined.height, "both_scored": both.height, "flips": sum(a != b for a, b in flags), "agreement": agree,
-        "kappa": _kappa(flags), "spearman": float(spearmanr(both["score_a"], both["score_b"]).statistic) if enough else None,
+        "kappa": _kappa(flags), "spearman": both.select(pl.corr("score_a", "score_b", method="spearman")).item() if enough else None,
         "why": None if enough else f"{counted(both.height, 'case')} with two scores, or all alike: too few for a correlation",
         "a": _bill(first), "b": _bill(second),
     }

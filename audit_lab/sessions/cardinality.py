@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sklearn.feature_extraction import FeatureHasher
 
 from audit_lab.kubernetes import RESOURCES, SUBRESOURCES
 
@@ -160,6 +159,8 @@ def hash_tokens(texts: Sequence[Sequence[str]], columns: int = 256) -> npt.NDArr
     >>> hash_tokens([["a", "b"], ["b", "a"], []]).shape
     (3, 256)
     """
+    from sklearn.feature_extraction import FeatureHasher  # noqa: PLC0415 - scikit-learn takes a second to import
+
     hasher = FeatureHasher(n_features=columns, input_type="string", alternate_sign=True)
     return np.asarray(hasher.transform([list(tokens) for tokens in texts]).toarray(), dtype=np.float64)
 

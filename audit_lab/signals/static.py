@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import scipy.linalg
-import scipy.sparse
+import scipy
 
 from audit_lab.errors import InputError, MissingExtraError
 from audit_lab.private import private_file
