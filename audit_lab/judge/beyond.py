@@ -87,22 +87,26 @@ def linked_sessions(facts: Facts) -> pl.DataFrame:
         pl.col("session_id").alias("other"), "user", "actor_kind", "n_events", "n_denied", "actions"), on="other")
     # One line for two sessions, however many things link them: the surest.
     return known.sort("case_id", "score", "other", "kind", descending=[False, True, False, False]).unique(
-        ["case_id", "other"], keep="first", maintain_order=True).group_by("case_id", maintain_order=True).head(MAX_LINKED)
+        ["case_id", "other"], keep="first", maintain_order=True).with_columns(pl.len().over("case_id").alias("n_linked")).group_by(
+        "case_id", maintain_order=True).head(MAX_LINKED)
 
 
 def linked(facts: Facts) -> list[Row]:
     """Say what sessions outside the case are linked with it, by what, and what they did."""
     if facts.links.is_empty():
         return []
-    rows = []
+    rows: list[Row] = []
+    left: dict[str, int] = {}
     for item in linked_sessions(facts).iter_rows(named=True):
+        left[item["case_id"]] = item["n_linked"] - MAX_LINKED
         actor = facts.names[item["case_id"]].actor(item["user"], item["actor_kind"]) if item["user"] else "unknown"
         text = (
             f"linked by {_SHARED.get(item['kind'], 'other')}: {item['actor_kind'].replace('_', '-')} {actor} {item['way']}, "
             f"{item['n_events']} requests, {item['n_denied']} denied: {telling(item['actions'] or [], 2)}"
         )
-        rows.append(Row(item["case_id"], "linked", 920, 222 if item["score"] >= SURE else 380, text, item["event_ids"][:MAX_IDS]))
-    return rows
+        rows.append(Row(item["case_id"], "linked", 920, 222 if item["score"] >= SURE else 380, text, item["event_ids"][:MAX_IDS],
+                        n_events=len(item["event_ids"])))
+    return rows + [Row(case_id, "linked", 921, 381, f"{n} more linked sessions") for case_id, n in left.items() if n > 0]
 
 
 def same_source(facts: Facts) -> list[Row]:

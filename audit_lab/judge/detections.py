@@ -33,8 +33,8 @@ def rules(facts: Facts) -> list[Row]:
             if found == severity:
                 more = f"; {len(held) - _MAX_TITLES} more" if len(held) > _MAX_TITLES else ""
                 text = f"rules of severity {severity}: {'; '.join(list(held)[:_MAX_TITLES])}{more}"
-                priority, cited = _RULE_PRIORITY.get(severity, 130), list(ids[case_id, severity])[:MAX_IDS]
-                rows.append(Row(case_id, "rules", 800 + place, priority, text, cited))
+                priority, cited = _RULE_PRIORITY.get(severity, 130), list(ids[case_id, severity])
+                rows.append(Row(case_id, "rules", 800 + place, priority, text, cited[:MAX_IDS], n_events=len(cited)))
     return rows
 
 
@@ -57,8 +57,10 @@ def outliers(facts: Facts) -> list[Row]:
         count[case_id] += 1
         if count[case_id] <= MAX_OUTLIERS:
             # The strongest one is worth more than a weak rule; the rest goes early.
-            rows.append(Row(case_id, "outliers", 810, 235 if count[case_id] == 1 else 340 + count[case_id], text, list(found)[:MAX_IDS]))
-    return rows
+            priority = 235 if count[case_id] == 1 else 340 + count[case_id]
+            rows.append(Row(case_id, "outliers", 810, priority, text, list(found)[:MAX_IDS], n_events=len(found)))
+    return rows + [
+        Row(case_id, "outliers", 811, 349, f"{n - MAX_OUTLIERS} more outliers") for case_id, n in count.items() if n > MAX_OUTLIERS]
 
 
 SIGNAL_QUERIES: tuple[Callable[[Facts], list[Row]], ...] = (rules, outliers)

@@ -23,7 +23,7 @@ from audit_lab.judge.rows import Row, claim_text, count_tokens, handles_text, is
 from audit_lab.vocabulary import Pseudonyms, action_token
 
 # Changes whenever the queries or their words change: part of what identifies a verdict.
-EVIDENCE_VERSION = "3"
+EVIDENCE_VERSION = "4"
 QUERIES: tuple[Query, ...] = (*CASE_QUERIES, *SIGNAL_QUERIES, *BACKGROUND_QUERIES, *BEYOND_QUERIES)
 # Room for the last line, which says what was cut, and for a row's number and line break.
 _CUT_TOKENS, _ROW_TOKENS = 60, 4
@@ -180,7 +180,7 @@ def _number(kept: list[Row], max_tokens: int) -> list[Row]:
 
 def _finish(row: Row, numbers: dict[str, int]) -> str:
     said = f" {claim_text(row.claim)}" if row.claim else ""
-    handles = f" [{handles_text(row.event_ids, numbers)}]" if row.event_ids else ""
+    handles = f" [{handles_text(row.event_ids, numbers, row.n_events)}]" if row.event_ids else ""
     return f"{row.text}{handles}{said}"
 
 

@@ -133,7 +133,8 @@ def actions(facts: Facts) -> list[Row]:
             ordinary[case_id, _ENDED.get(item["outcome"], "refused")].append(item)
             continue
         text = _action_text(item, facts.names[case_id])
-        rows.append(Row(case_id, "actions", 100 + place[case_id], _action_priority(item, place[case_id]), text, item["event_ids"]))
+        priority = _action_priority(item, place[case_id])
+        rows.append(Row(case_id, "actions", 100 + place[case_id], priority, text, item["event_ids"], n_events=item["n"]))
     return rows + [_ordinary_row(case_id, ended, items, facts.names[case_id]) for (case_id, ended), items in ordinary.items()]
 
 
@@ -152,14 +153,14 @@ def _action_text(item: dict[str, Any], names: Pseudonyms) -> str:
 def _ordinary_row(case_id: str, ended: str, items: list[dict[str, Any]], names: Pseudonyms) -> Row:
     priority = 180 if ended == "refused" else 290
     if len(items) == 1:
-        return Row(case_id, "actions", 199, priority, _action_text(items[0], names), items[0]["event_ids"])
+        return Row(case_id, "actions", 199, priority, _action_text(items[0], names), items[0]["event_ids"], n_events=items[0]["n"])
     about: dict[str, int] = defaultdict(int)
     for item in items:
         about[_group(item["action"])] += item["n"]
     most = [name for name, _ in sorted(about.items(), key=lambda pair: (-pair[1], pair[0]))[:6]]
     ids = [event_id for item in items for event_id in item["event_ids"]][:MAX_IDS]
     text = f"other ordinary actions: {len(items)} kinds, {sum(about.values())} requests, all {ended}, on {', '.join(most)}"
-    return Row(case_id, "actions", 199, priority, text, ids)
+    return Row(case_id, "actions", 199, priority, text, ids, n_events=sum(about.values()))
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +193,7 @@ def notable(facts: Facts) -> list[Row]:
         if item["new_for_actor"] or peers:
             text = "new for this actor" + (" and among its peers" if peers else "") if item["new_for_actor"] else "new among its peers"
             said = claim("novelty", name, scope="peers" if peers else "actor")
-            rows.append(Row(case_id, "novelty", 400, priority + 20, text, ids, said))
+            rows.append(Row(case_id, "novelty", 400, priority + 20, text, ids, said, item["n"]))
     return rows
 
 
@@ -205,7 +206,7 @@ def _notable_row(item: dict[str, Any], priority: int) -> Row:
         said = claim("denial", name, denied)
     else:
         said = claim("privilege", name) if predicate.category == "privilege" and item["n_succeeded"] else claim("count", name, item["n"])
-    return Row(item["case_id"], "notable", 300, priority, f"{did} {times}", item["event_ids"], said)
+    return Row(item["case_id"], "notable", 300, priority, f"{did} {times}", item["event_ids"], said, item["n"])
 
 
 def _specific(counts: pl.DataFrame) -> list[dict[str, Any]]:
@@ -232,7 +233,8 @@ def denials(facts: Facts) -> list[Row]:
     rows = [
         Row(item["case_id"], "denials", 500, 130,
             f"refused {item['n_denied']} of {item['n']} requests; allowed {before.get(item['case_id'], 0)} before the first refusal and "
-            f"{later.get(item['case_id'], 0)} after it", item["event_ids"], claim("denial", "request", item["n_denied"]))
+            f"{later.get(item['case_id'], 0)} after it", item["event_ids"], claim("denial", "request", item["n_denied"]),
+            item["n_denied"])
         for item in totals.iter_rows(named=True)
     ]
     denied_ids = {key[0]: set(part["event_id"]) for key, part in refused.group_by("case_id")}
@@ -244,7 +246,8 @@ def denials(facts: Facts) -> list[Row]:
         ids = [event_id for event_id in item["event_ids"] if event_id in denied_ids[item["case_id"]]]
         if ids:
             said = claim("denial", item["predicate"], item["n_denied"])
-            rows.append(Row(item["case_id"], "denials", 501, 330 - 60 * predicate.weight, f"denied x{item['n_denied']}", ids, said))
+            n, priority = item["n_denied"], 330 - 60 * predicate.weight
+            rows.append(Row(item["case_id"], "denials", 501, priority, f"denied x{n}", ids, said, n))
     return rows
 
 
@@ -264,6 +267,8 @@ def order(facts: Facts) -> list[Row]:
             wait = round((b["last"] - a["first"]).total_seconds())
             ids = list(dict.fromkeys([*a["event_ids"][:3], *b["last_ids"]]))
             rows.append(Row(case_id, "order", 600, 245, f"in this order, {wait}s apart", ids, said))
+        if len(pairs) > MAX_ORDERS:
+            rows.append(Row(case_id, "order", 601, 246, f"{len(pairs) - MAX_ORDERS} more orders"))
     return rows
 
 
@@ -278,7 +283,7 @@ def reach(facts: Facts) -> list[Row]:
     return [
         Row(item["case_id"], "reach", 700, 250 if item["scope"] != "resources" else 450,
             f"reached {item['n']} different {things.get(item['scope'], item['scope'])}", item["event_ids"],
-            claim("reach", item["predicate"], item["n"], item["scope"]))
+            claim("reach", item["predicate"], item["n"], item["scope"]), item["n"])
         for item in wanted.sort("case_id", "scope").iter_rows(named=True)
     ]
 

@@ -24,7 +24,8 @@ scaled audit memory everybody built-in extended cloud lack belongs azure arc
 # What evidence says besides the vocabulary's words: predicate names, and the words of their phrases.
 EXTRA_WORDS = frozenset(
     {*PREDICATES, *KINDS, "innocence", "rows", "nearest", "ten", "tried", "shares", "apart", "among", "labelled"}
-    | {"notable", "denials", "linked", "facts", "p", "refusal", "nobody", "same_source", "benign-but-suspicious", "certificate", "severity"}
+    | {"notable", "denials", "linked", "facts", "p", "refusal", "orders", "nobody", "same_source", "benign-but-suspicious"}
+    | {"certificate", "severity"}
     | {form for word in _TITLES.split() for form in (word, word.capitalize())}
     | {word.strip(".,:;'()") for predicate in PREDICATES.values() for word in (predicate.does + " " + predicate.did).split()}
 )
@@ -46,6 +47,8 @@ class Row(NamedTuple):
     text: str
     event_ids: Sequence[str] = ()
     claim: Mapping[str, Any] | None = None
+    # Events that the row speaks of, where only the first of them are in `event_ids`.
+    n_events: int = 0
 
 
 def claim(kind: str, predicate: str, n: int | None = None, scope: str | None = None, then: str | None = None) -> dict[str, Any]:
@@ -91,8 +94,11 @@ def number_events(rows: Iterable[Sequence[str]]) -> dict[str, int]:
     return numbers
 
 
-def handles_text(event_ids: Sequence[str], numbers: Mapping[str, int]) -> str:
-    """Return handles of events as ranges, `e1-e4 e9`, at most `MAX_RANGES` of them; '' for none."""
+def handles_text(event_ids: Sequence[str], numbers: Mapping[str, int], n_events: int = 0) -> str:
+    """Return handles of events as ranges, `e1-e4 e9 and 12 more`, at most `MAX_RANGES` of them; '' for none.
+
+    `n_events` is the number of events that are spoken of, where it is larger than that of `event_ids`.
+    """
     ranges: list[list[int]] = []
     for number in sorted(numbers[event_id] for event_id in event_ids):
         if ranges and number == ranges[-1][1] + 1:
@@ -100,4 +106,5 @@ def handles_text(event_ids: Sequence[str], numbers: Mapping[str, int]) -> str:
         else:
             ranges.append([number, number])
     shown = [f"e{first}" if first == last else f"e{first}-e{last}" for first, last in ranges[:MAX_RANGES]]
-    return " ".join(shown)
+    more = max(n_events, len(event_ids)) - sum(last - first + 1 for first, last in ranges[:MAX_RANGES])
+    return " ".join([*shown, f"and {more} more"] if shown and more > 0 else shown)

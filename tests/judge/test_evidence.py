@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 
@@ -226,3 +228,25 @@ def test_what_came_after_says_what_was_done():
     rows += [event(7700 + at, "mallory", "create", "serviceaccounts", subresource="token", namespace="team-1", name="x") for at in range(2)]
     (text,) = texts(build_evidence(*story(rows), max_tokens=3000).filter(pl.col("case_id").str.contains("198.51")), "after")
     assert text == "in the ten minutes after, same actor: 2 requests in 1 session, 2 writes, 0 denied: mint token"
+
+
+def test_events_and_orders_that_a_line_leaves_out_are_counted():
+    """Handles beyond five ranges, events beyond fifty and orders beyond three vanished without a word."""
+    apart = [f"x{number}" for number in range(0, 20, 2)]
+    assert handles_text(apart, {f"x{number}": number + 1 for number in range(20)}) == "e1 e3 e5 e7 e9 and 5 more"
+    rows = events_of_story()
+    rows += [event(7300 + step, "mallory", "list", "pods", source_ip="198.51.100.9", source_class="public") for step in range(60)]
+    for step, (verb, kind, more) in enumerate([
+        ("delete", "events", {}), ("create", "serviceaccounts", {"subresource": "token"}), ("get", "nodes", {"subresource": "proxy"}),
+        ("create", "clusterrolebindings", {"api_group": "rbac.authorization.k8s.io", "role_ref": "ClusterRole/cluster-admin"}),
+        ("create", "pods", {"subresource": "exec", "commands": ["sh"], "command_classes": ["shell"]}),
+    ]):
+        rows.append(event(7400 + step, "mallory", verb, kind, namespace="team-1", name="x", source_ip="198.51.100.9", source_class="public", **more))
+    pack = build_evidence(*story(rows), max_tokens=6000)
+    assert any(text.endswith("61 requests, all allowed, on pods, nodes [e13-e62 and 11 more]") for text in texts(pack, "actions"))
+    assert "3 more orders" in texts(pack, "order")
+    for text, ids in pack.select("text", "event_ids").iter_rows():
+        handles = re.search(r"\[(e[^\]]*?)(?: and (\d+) more)?\]", text)
+        if handles:
+            parts = [[int(part) for part in re.findall(r"\d+", span)] for span in handles[1].split()]
+            assert sum(part[-1] - part[0] + 1 for part in parts) + int(handles[2] or 0) >= len(ids), text
