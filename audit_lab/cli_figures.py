@@ -70,7 +70,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         _table(None, [
             *((label, rate_text(judge[key])) for label, key in (
                 ("recall over its cases", "recall"), ("false-positive rate", "fpr"), ("answers that fit the schema", "schema_valid_share"),
-                ("answers that are usable", "usable_share"), ("grounds that hold", "grounded_share"))),
+                ("answers that are usable", "usable_share"), ("grounds that hold, by relevance", "grounded_share"))),
             ("cost per confirmed finding", cost),
         ])
     _rules(result)

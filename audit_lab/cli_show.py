@@ -161,8 +161,12 @@ def _print_verdict(verdict: dict[str, Any], lang: str) -> None:
     """Print what an analyst reads first: score, a sentence or two, grounds with what is true of them, what to check."""
     korean = lang == "ko"
     score = "abstained" if verdict["score"] is None else f"score {verdict['score']:.2f}"
-    used = "" if verdict["usable"] or verdict["score"] is None else " [red](not used: its grounds do not hold)[/]"
-    out.print(f"\n[bold]judge {escape(visible(verdict['judge_id']))}[/]: {score}, {verdict['action'] or 'no action'}{used}")
+    floored = verdict["score"] is not None and verdict["raw_score"] is not None and verdict["raw_score"] < verdict["score"]
+    raised = f" (a rule's floor decides; the judge said {verdict['raw_score']:.2f})" if floored else ""
+    why = escape(visible(verdict["set_aside"] or "its grounds do not hold"))
+    used = "" if verdict["usable"] or verdict["score"] is None else f" [red](not used: {why})[/]"
+    judge, action = escape(visible(verdict["judge_id"])), verdict["action"] or "no action"
+    out.print(f"\n[bold]judge {judge}[/]: {score}{raised}, {action}{used}", soft_wrap=True)
     if verdict["abstain"]:
         out.print(f"  {escape(visible(verdict['abstain']))}", soft_wrap=True)
     if verdict["summary"]:

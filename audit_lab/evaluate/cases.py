@@ -90,7 +90,7 @@ def judge_figures(
     Returns
     -------
     JudgeFigures. Recall, false-positive rate and precision are over answered cases; what was not answered is in `answered_share`.
-    `usable_share` is over answered ones too; `grounded_share` is the mean share of grounds that hold, over answers with grounds;
+    `usable_share` is over answered ones too; `grounded_share` is the mean one over answers with grounds;
     `schema_valid_share` is over all answers that came. Costs are null where no price is known.
     """
     asked = truth.join(verdicts, on="case_id", how="inner").sort("case_id")

@@ -22,11 +22,12 @@ LABEL_ORDER = {"malicious": 0, "benign-but-suspicious": 1, "benign": 2, "unsure"
 
 @dataclass(frozen=True)
 class Ground:
-    """A ground of a verdict: its sentence, whether it holds, why not, and the anchors of its events."""
+    """A ground of a verdict: its sentence, whether it holds, why not, how common it is where it is, and the anchors of its events."""
 
     sentence: str
     holds: bool | None
     wrong: str
+    common: float | None
     anchors: list[str]
     n_events: int
 
@@ -177,6 +178,7 @@ def _case(place: int, row: Mapping[str, Any], scored: Mapping[str, Any], verdict
                 sentence=(ground["sentence_ko"] if known.lang == "ko" else None) or ground["sentence"] or "",
                 holds=ground["holds"],
                 wrong=ground["wrong"] or "",
+                common=1 - ground["relevance"] if (ground["note"] or "").startswith("common") and ground["relevance"] is not None else None,
                 anchors=[anchors[key] for key in ground["event_ids"] or [] if key in anchors][:CITED_SHOWN],
                 n_events=len(ground["event_ids"] or []),
             )

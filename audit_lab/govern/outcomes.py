@@ -33,7 +33,7 @@ REASONS: dict[str, str] = {
     "no_signal": "no detector raised a signal on its sessions",
     "out_of_budget": "not chosen for judgement: best score {score}, the lowest that was chosen by rank had {lowest}",
     "below_threshold": "judged, but scored {score}, below the threshold {threshold}",
-    "unusable": "its verdict was set aside because its grounds did not hold",
+    "unusable": "its verdict was set aside: its grounds did not hold, or told nothing",
     "abstained": "the judge gave no score",
 }
 

@@ -18,14 +18,12 @@ import polars as pl
 from audit_lab.judge.evidence import EVIDENCE_VERSION
 from audit_lab.judge.schema import N_GROUNDS, Answer, Claim, Ground
 from audit_lab.judge.sentences import baseline_summary
-from audit_lab.judge.verdicts import JudgeTables, egress_frame, verdict_frame, verdict_row
+from audit_lab.judge.verdicts import JudgeTables, egress_frame, least_action, verdict_frame, verdict_row
 from audit_lab.predicates import PREDICATES
 
 JUDGE_ID = "baseline"
 VERSION = f"baseline-2.{EVIDENCE_VERSION}"
 MAX_CITED = 20
-# Score from which an action is proposed; a person decides.
-_STEPS = ((0.8, "escalate"), (0.5, "review"), (0.3, "ask_owner"), (0.1, "watch"), (0.0, "close"))
 _KIND_RANK = {"privilege": 5, "novelty": 4, "order": 3, "denial": 2, "count": 1, "reach": 0}
 _CHECKS = {
     "secret": "secrets_read", "execution": "commands_run", "privilege": "bindings_made", "impersonation": "impersonation_right",
@@ -75,7 +73,7 @@ def _answer(score: float, floor: float, kinds: list[str], claims: list[dict[str,
     english, korean = baseline_summary(n_rules, len(kinds) - n_rules, score, floor if floor > score else None)
     answer = Answer(
         score=score, grounds=grounds, checks=checks_for(grounds),
-        action=next(action for line, action in _STEPS if max(score, floor) >= line),
+        action=least_action(max(score, floor)),
         summary=english,
     )
     return answer, korean

@@ -17,9 +17,9 @@ from audit_lab import tables
 from audit_lab.counting import counted
 from audit_lab.judge import facts as fact
 from audit_lab.judge.case_numbers import CaseNumbers
-from audit_lab.judge.omissions import exculpatory_facts, omitted
+from audit_lab.judge.omissions import exculpatory_facts, names_innocence, omitted
 from audit_lab.judge.prose import check_prose
-from audit_lab.judge.relevance import COMMON_SHARE, peer_shares
+from audit_lab.judge.relevance import COMMON_SHARE, peer_shares, weight, why_set_aside
 from audit_lab.judge.rows import KINDS
 from audit_lab.judge.sentences import english, korean
 from audit_lab.lines import Lines, line_at
@@ -170,8 +170,8 @@ def verify_verdicts(
     verdicts, evidence, events, session_events, candidates
         Tables of those names; `events` and `session_events` may be lazy.
     review_line
-        Score, or lines of the cases, from which a verdict needs grounds to be used: its own score, or the fused score of its case. A case
-        that the signals put over the line is not talked down by a number alone.
+        Score, or lines of the cases, from which a verdict needs a ground that tells something to be used: its own score, or the fused score
+        of its case. A case that the signals put over the line is not talked down by a number alone, nor by what everybody does.
     min_grounded
         Share of grounds that must hold for a verdict to be usable.
 
@@ -179,7 +179,7 @@ def verify_verdicts(
     -------
     pl.DataFrame
         Table verdicts with `holds`, `wrong`, `sentence`, `sentence_ko`, `relevance`, `note` per ground, and `grounded_share`,
-        `usable`, `summary_wrong` (of a model's prose) and `omitted`.
+        `usable`, `set_aside`, `summary_wrong` (of a model's prose) and `omitted`.
     """
     tables.check(verdicts, "verdicts")
     records = verdicts.to_dicts()
@@ -199,18 +199,21 @@ def verify_verdicts(
         record["grounds"] = [_checked({**ground, "case_id": record["case_id"]}, checker, shown, shares) for ground in record["grounds"]]
         if record["case_id"] in told:
             numbers = checker.numbers(record["case_id"], texts[record["case_id"]])
-            record["summary_wrong"] = "; ".join(check_prose(record["summary"], numbers, record["raw_score"])) or None
+            record["summary_wrong"] = "; ".join(check_prose(record["summary"], numbers, record["score"])) or None
         if record["summary_by"] == "template":
             record["summary"] = _with_weightiest(record["summary"], record["grounds"], "sentence")
             record["summary_ko"] = _with_weightiest(record["summary_ko"], record["grounds"], "sentence_ko")
-        held = [ground["holds"] for ground in record["grounds"]]
-        record["grounded_share"] = sum(held) / len(held) if held else None
+        weights = [weight(ground) for ground in record["grounds"]]
+        record["grounded_share"] = sum(weights) / len(weights) if weights else None
         line = line_at(review_line, record["case_id"])
         is_alert = record["score"] is not None and record["score"] >= line
-        needs_grounds = is_alert or fused.get(record["case_id"], 0.0) >= line
-        enough = (record["grounded_share"] or 0.0) >= min_grounded if held else not needs_grounds
-        record["omitted"] = omitted(innocent.get(record["case_id"], []), record["summary"]) if is_alert else None
-        record["usable"] = record["score"] is not None and enough
+        facts = innocent.get(record["case_id"], [])
+        record["omitted"] = omitted(facts, record["summary"]) if is_alert else None
+        record["set_aside"] = None if record["score"] is None else why_set_aside(
+            record["grounds"], needs_grounds=is_alert or fused.get(record["case_id"], 0.0) >= line, min_grounded=min_grounded,
+            speaks_for_innocence=record["raw_score"] < line and not record["summary_wrong"] and names_innocence(
+                facts, texts[record["case_id"]], record["summary"]))
+        record["usable"] = record["score"] is not None and record["set_aside"] is None
     return tables.check(pl.DataFrame(records, schema=verdicts.schema), "verdicts")
 
 

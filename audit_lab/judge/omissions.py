@@ -43,6 +43,11 @@ _SAID = {
 }
 
 
+# What can carry a verdict below the signals: the actor's past and place. That nothing was changed or denied is true of many attacks.
+_CARRIES = frozenset({"routine", "known", "wrote", "label", "window", "source"})
+_STOPPED = re.compile(r"refused \d+ of \d+ requests; allowed \d+ before the first refusal and 0 after it")
+
+
 def exculpatory_facts(evidence: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
     """Return per case the facts for innocence that its pack shows, each as (kind, sentence)."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -87,3 +92,17 @@ def omitted(facts: list[tuple[str, str]], summary: str | None) -> str | None:
     """
     left = [sentence for kind, sentence in facts if not _SAID[kind].search(summary or "")]
     return "; ".join(dict.fromkeys(left)) or None
+
+
+def names_innocence(facts: list[tuple[str, str]], texts: list[str], summary: str | None) -> bool:
+    """Tell whether a summary names a fact for innocence that the evidence bears out and that can carry a verdict against the signals.
+
+    Such are the same routine, its own or known namespaces, a benign label, a change window, a known source of whoever has no identity, and
+    refusals after which nothing was allowed.
+
+    >>> names_innocence([("routine", "9 of its 9 actions are this actor's own routine")], [], "The backup did its usual work.")
+    True
+    """
+    stopped = any(map(_STOPPED.search, texts))
+    borne_out = [kind for kind, _ in facts if kind in _CARRIES] + (["allowed"] if stopped else [])
+    return any(_SAID[kind].search(summary or "") for kind in borne_out)

@@ -20,9 +20,9 @@ import polars as pl
 from audit_lab.errors import InputError
 from audit_lab.hashing import text_digest
 from audit_lab.judge.rows import claim_text, count_tokens, number_events
-from audit_lab.judge.schema import NO_VERDICT, answer_schema
+from audit_lab.judge.schema import ALL_COMMON, NO_VERDICT, answer_schema
 
-NO_GROUND = "it gives no ground, and by its score or by the signals the case asks for a person"
+_MORE = {ALL_COMMON: "; give one that sets this case apart, or, for a low score, say in the summary what speaks for innocence"}
 PROMPT = "verdict-2"
 LANGUAGES = {"en": "English", "ko": "Korean"}
 _SECTIONS = ("system", "user", "example", "repair")
@@ -161,7 +161,8 @@ def failures(verdict: Mapping[str, Any]) -> list[str]:
         # A model that abstains in its own words is not argued with, and its words are not sent back as ours.
         unread = verdict["summary_by"] is None and str(verdict["abstain"]).startswith(NO_VERDICT)
         return [verdict["abstain"]] if unread else []
-    return grounds or ([] if verdict["usable"] else [NO_GROUND])
+    why = verdict["set_aside"]
+    return grounds or ([] if verdict["usable"] else [f"{why}{_MORE.get(why, '')}"])
 
 
 def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: Template) -> Prompt:

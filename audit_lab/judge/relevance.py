@@ -1,4 +1,4 @@
-"""How common a true claim is among ordinary sessions of the same kind of actor.
+"""How common a true claim is among ordinary sessions of the same kind of actor, and what a ground is worth by that.
 
 A true claim that most peers could make as well says little. Ordinary sessions are those that belong to no case.
 """
@@ -6,17 +6,62 @@ A true claim that most peers could make as well says little. Ordinary sessions a
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from audit_lab.judge import facts as fact
+from audit_lab.judge.schema import ALL_COMMON, FAILING, NO_GROUND
 from audit_lab.predicates import COLUMNS, DENIED, PREDICATES, SUCCEEDED, UNAUTHENTICATED, match_predicates
 
 # Fewer comparable sessions than this give no share (law 8).
 MIN_SESSIONS = 10
 # A claim that holds for a fifth of ordinary sessions is called common.
 COMMON_SHARE = 0.2
+
+
+def weight(ground: Mapping[str, Any]) -> float:
+    """Return what a checked ground counts: 0 where it does not hold, else its relevance, and 1 where nobody knows how common it is."""
+    return 0.0 if not ground["holds"] else 1.0 if ground["relevance"] is None else float(ground["relevance"])
+
+
+def tells(ground: Mapping[str, Any]) -> bool:
+    """Tell whether a checked ground holds and sets its case apart from ordinary ones.
+
+    With too few peers to compare with, a claim about what is ordinary by itself (a predicate of weight 0) tells nothing.
+    """
+    if not ground["holds"]:
+        return False
+    if ground["relevance"] is None:
+        return PREDICATES[ground["claim"]["predicate"]].weight > 0
+    return 1 - float(ground["relevance"]) < COMMON_SHARE
+
+
+def why_set_aside(
+    grounds: Sequence[Mapping[str, Any]], *, needs_grounds: bool, speaks_for_innocence: bool, min_grounded: float = 1.0,
+) -> str | None:
+    """Return why a verdict with a score is not used; None where it is.
+
+    Parameters
+    ----------
+    grounds
+        Checked grounds.
+    needs_grounds
+        The verdict or the signals put the case over the review line: a number alone is not enough then, and neither is what everybody does.
+    speaks_for_innocence
+        The verdict is below the line and names a fact for innocence that the tables bear out: then a common ground will do.
+    min_grounded
+        Share of grounds that must hold.
+    """
+    held = [bool(ground["holds"]) for ground in grounds]
+    if held and sum(held) / len(held) < min_grounded:
+        return FAILING
+    if not needs_grounds:
+        return None
+    if not held:
+        return NO_GROUND
+    return None if speaks_for_innocence or any(map(tells, grounds)) else ALL_COMMON
 
 
 def peer_shares(

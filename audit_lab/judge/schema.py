@@ -22,6 +22,10 @@ from audit_lab.vocabulary import ACTIONS
 N_GROUNDS = 3
 # How the reason begins when an answer cannot be read as a verdict: such an answer may be repaired once.
 NO_VERDICT = "answer "
+# Why a verdict that can be read is not used.
+FAILING = "its grounds do not hold"
+NO_GROUND = "it gives no ground, and by its score or by the signals the case asks for a person"
+ALL_COMMON = "all grounds are common: ordinary sessions of its peers show the same"
 MAX_SUMMARY = 600
 MAX_CITED = 20
 SCOPES = ("actor", "peers", "namespaces", "secrets", "nodes", "resources")

@@ -9,9 +9,12 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.judge.schema import Answer
 from audit_lab.judge.sentences import check_sentences
+from audit_lab.vocabulary import ACTIONS
 
 # The name of a judge in shadow: what it says is kept apart.
 CHALLENGER = "challenger"
+# Score from which an action is the least that fits; a person decides.
+_STEPS = ((0.8, "escalate"), (0.5, "review"), (0.3, "ask_owner"), (0.1, "watch"), (0.0, "close"))
 # What a verdict cost: summed where more than one answer went into it.
 BILL = ("tokens_in", "tokens_out", "attempts", "cost_usd")
 
@@ -29,21 +32,23 @@ def verdict_row(
 ) -> dict[str, Any]:
     """Return one row of table verdicts; grounds are unchecked until `verify_verdicts`.
 
-    The score is never below `floor` (a rule's word stands), and null where the judge abstained or gave no answer.
+    The score is never below `floor` (a rule's word stands), and null where the judge abstained or gave no answer. Where the floor decides,
+    the action is raised with it.
     """
     said = answer is not None and answer.score is not None and not answer.abstain
     raw = answer.score if said and answer is not None else None
     row: dict[str, Any] = {
         "case_id": case_id, "judge_id": judge_id, "judge_version": judge_version, "model": None, "prompt_sha256": prompt_sha256,
         "score": None if raw is None else max(raw, floor or 0.0), "raw_score": raw, "spread": None,
-        "usable": raw is not None,
+        "usable": raw is not None, "set_aside": None,
         "summary": None, "summary_ko": None, "summary_by": None, "summary_wrong": None, "grounds": [], "grounded_share": None,
         "omitted": None, "checks": [], "action": None,
         "abstain": None, "attempts": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": None, "latency_ms": None, "cached": False,
     }
     if answer is not None:
         row.update(
-            summary=answer.summary or None, summary_by=summary_by, action=answer.action, checks=check_sentences(answer.checks),
+            summary=answer.summary or None, summary_by=summary_by, checks=check_sentences(answer.checks),
+            action=raised_action(answer.action, raw, floor),
             grounds=[{
                 "claim": ground.claim.model_dump(), "event_ids": ground.event_ids, "holds": None, "wrong": None, "sentence": None,
                 "sentence_ko": None, "relevance": None, "note": None,
@@ -52,6 +57,27 @@ def verdict_row(
             abstain=None if said else f"the model abstained: {answer.abstain}" if summary_by == "model" else answer.abstain,
         )
     return {**row, **more}
+
+
+def least_action(score: float) -> str:
+    """Return the least action that fits a score.
+
+    >>> least_action(0.7), least_action(0.05)
+    ('review', 'close')
+    """
+    return next(action for line, action in _STEPS if score >= line)
+
+
+def raised_action(action: str | None, raw: float | None, floor: float | None) -> str | None:
+    """Return what a judge proposed, raised to the least action that fits a rule's floor where that is above what it said.
+
+    >>> raised_action("close", 0.01, 0.7), raised_action("escalate", 0.01, 0.7), raised_action("close", 0.01, None)
+    ('review', 'escalate', 'close')
+    """
+    if not floor or (raw is not None and raw >= floor):
+        return action
+    least = least_action(floor)
+    return max(action or least, least, key=ACTIONS.index)
 
 
 def verdict_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -132,20 +132,20 @@ def test_the_large_model_is_asked_where_the_small_one_is_unsure_or_disagrees(hou
         handler.send(body=completion(said(small["zoe" if "3 requests" in text else "yan"])))
 
     with serving(behave) as first, serving(answering(said(0.9))) as large:
-        made = run(house, settings(first.url, large=cloud(large.url, role="onprem")))
+        made = run(house, settings(first.url, large=cloud(large.url, role="onprem"), repair=False))
         assert (first.requests, large.requests) == (2, 1)
     verdicts = by_user(house, made.verdicts)
     assert (verdicts["zoe"]["score"], verdicts["yan"]["score"]) == (0.9, 0.21)
     assert verdicts["zoe"]["attempts"] == 2
     assert verdicts["zoe"]["tokens_in"] == 1400
     with serving(answering(said(0.95))) as first, serving(answering(said(0.3))) as large:
-        run(house, settings(first.url, large=cloud(large.url, role="onprem")))
+        run(house, settings(first.url, large=cloud(large.url, role="onprem"), repair=False))
         assert large.requests == 2
 
 
 def test_a_large_model_in_the_cloud_is_not_asked_about_sensitive_cases(house):
     with serving(answering(said(0.5))) as first, serving(answering(said(0.9))) as large:
-        made = run(house, settings(first.url, large=cloud(large.url)))
+        made = run(house, settings(first.url, large=cloud(large.url), repair=False))
         assert large.requests == 1
     assert by_user(house, made.verdicts)["zoe"]["score"] == 0.5
 
@@ -154,7 +154,7 @@ def test_a_verdict_whose_grounds_fail_is_repaired_once(house):
     wrong = said(0.8, grounds=[{"claim": {"kind": "count", "predicate": "pod_exec", "n": 4}, "event_ids": ["e1"]}])
 
     def behave(handler, _):
-        handler.send(body=completion(said(0.7) if len(handler.endpoint.bodies[-1]["messages"]) > 2 else wrong))
+        handler.send(body=completion(said(0.3) if len(handler.endpoint.bodies[-1]["messages"]) > 2 else wrong))
 
     with serving(behave) as endpoint:
         made = run(house, settings(endpoint.url))
@@ -162,8 +162,8 @@ def test_a_verdict_whose_grounds_fail_is_repaired_once(house):
         asked = endpoint.bodies[-1]["messages"]
     assert [message["role"] for message in asked] == ["system", "user", "assistant", "user"]
     assert "- ground 1 {count pod_exec 4}: 1 of 1 cited events are not of that kind" in asked[-1]["content"]
-    assert made.verdicts["score"].to_list() == [0.7, 0.7]
-    assert made.verdicts["grounded_share"].to_list() == [1.0, 1.0]
+    assert made.verdicts["score"].to_list() == [0.3, 0.3]
+    assert all(ground["holds"] for grounds in made.verdicts["grounds"] for ground in grounds)
     assert made.verdicts["usable"].all()
     assert made.verdicts["attempts"].to_list() == [2, 2]
     assert made.verdicts["tokens_in"].to_list() == [1400, 1400]
@@ -464,12 +464,12 @@ ABSTAINS = {"score": None, "summary": "", "grounds": [], "checks": [], "action":
     (said(0.2, grounds=WRONG["grounds"]), "the first has grounds that fail: 2", 4),
 ])
 def test_the_large_model_is_asked_where_the_small_one_gives_nothing_that_can_be_used(house, answer, why, n_small):
-    with serving(answering(answer)) as small, serving(answering(said(0.7))) as large:
+    with serving(answering(answer)) as small, serving(answering(said(0.3))) as large:
         chosen = settings(small.url, large=cloud(large.url, role="onprem"))
         judge = make_judge(chosen)
         made = run_judge(*house, judge, chosen)
         assert (small.requests, large.requests) == (n_small, 2)
-    assert made.verdicts["score"].to_list() == [0.7, 0.7]
+    assert made.verdicts["score"].to_list() == [0.3, 0.3]
     assert made.verdicts["usable"].all()
     assert made.verdicts["tokens_in"].to_list() == [700 * (n_small // 2 + 1)] * 2
     assert [note for note in judge.notes if "asked" in note] == [

@@ -70,7 +70,7 @@ def incidents(lab: Lab) -> Path:
 
 
 def test_champion_and_challenger_are_compared_from_what_they_said_with_labels_in_pairs(lab):
-    with serving(answering(said(0.99))) as endpoint:
+    with serving(answering(said(0.2))) as endpoint:
         lab.profile = profile(challenger=ChallengerSettings(base_url=endpoint.url, model="new"))
         lab.run()
         asked = endpoint.requests

@@ -113,7 +113,8 @@ def test_no_labels_no_examples(world):
 def test_the_whole_stage_in_one_call(world):
     tale, labels = world
     made = run_judge(*tale, labels=labels)
-    assert made.verdicts["grounded_share"].to_list() == [1.0]
+    assert all(ground["holds"] for ground in made.verdicts["grounds"][0])
+    assert 0.9 < made.verdicts["grounded_share"][0] < 1  # each counts by its relevance
     assert made.verdicts["usable"].all()
     assert made.egress.is_empty()
     assert made.evidence.height > 10

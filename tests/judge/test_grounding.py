@@ -4,10 +4,15 @@ import polars as pl
 import pytest
 
 from audit_lab.judge import judge_cases, verify_verdicts
+from audit_lab.judge.omissions import names_innocence
+from audit_lab.judge.prompt import failures
+from audit_lab.judge.relevance import tells
 from audit_lab.judge.rows import claim
-from audit_lab.judge.schema import Answer, Claim, Ground
+from audit_lab.judge.schema import ALL_COMMON, NO_GROUND, Answer, Claim, Ground
 from audit_lab.judge.verdicts import verdict_frame, verdict_row
 from tests.judge.story import events_of_story, story
+
+HINT = "give one that sets this case apart, or, for a low score, say in the summary what speaks for innocence"
 
 
 def ids(case, **wanted) -> list[str]:
@@ -154,3 +159,60 @@ def test_the_baseline_stands_on_grounds_that_hold(case, pack):
     assert checked["grounded_share"].to_list() == [1.0]
     assert checked["usable"].to_list() == [True]
     assert checked["grounds"].list.len().to_list() == [3]
+
+
+def judged(case, pack, score, fused, grounds, summary="", floor=None, action="close"):
+    answer = Answer(score=score, summary=summary, action=action, grounds=[Ground(claim=Claim(**said), event_ids=cited) for said, cited in grounds])
+    row = verdict_row(case.candidates["case_id"][0], "test", "1", answer=answer, floor=floor)
+    candidates = case.candidates.with_columns(score=pl.lit(fused))
+    return verify_verdicts(verdict_frame([row]), pack, case.events, case.session_events, candidates).row(0, named=True)
+
+
+def test_what_everybody_does_is_no_ground_for_either_verdict(case, pack):
+    """A model that always says 'a request was made' held all its grounds and talked cases down."""
+    everybody, rare = (claim("count", "request", 1), ids(case)[:1]), (claim("count", "secret_get", 5), ids(case, verb="get"))
+    for score, fused, usable in ((0.9, 0.2, False), (0.9, 0.9, False), (0.05, 0.9, False), (0.05, 0.2, True)):
+        lazy = judged(case, pack, score, fused, [everybody])
+        assert (lazy["usable"], lazy["set_aside"]) == (usable, None if usable else ALL_COMMON), (score, fused)
+        assert lazy["grounded_share"] == 0
+        assert failures(lazy) == ([] if usable else [f"{ALL_COMMON}; {HINT}"])
+        telling = judged(case, pack, score, fused, [everybody, rare])
+        assert (telling["usable"], telling["set_aside"], telling["grounded_share"]) == (True, None, 0.5)
+
+
+def test_a_low_score_against_the_signals_may_rest_on_what_speaks_for_innocence_and_is_true(case, pack):
+    everybody = [(claim("count", "request", 1), ids(case)[:1])]
+    text = "innocence: 4 of 4 actions done by this actor before, in 9 earlier sessions; nothing denied"
+    innocent = pack.with_columns(pl.when(pl.col("query_id") == "innocence").then(pl.lit(text)).otherwise("text").alias("text"))
+    routine, silent = "The actor did its usual routine.", "Nothing was denied."
+    assert judged(case, innocent, 0.05, 0.9, everybody, routine)["usable"]
+    # What is not so, what is true of most attacks, a number without any ground, and a high score cannot rest on it.
+    assert judged(case, pack, 0.05, 0.9, everybody, routine)["set_aside"] == ALL_COMMON
+    assert judged(case, innocent, 0.05, 0.9, everybody, silent)["set_aside"] == ALL_COMMON
+    assert judged(case, innocent, 0.05, 0.9, [], routine)["set_aside"] == NO_GROUND
+    assert judged(case, innocent, 0.9, 0.9, everybody, routine)["set_aside"] == ALL_COMMON
+
+
+def test_refusals_after_which_nothing_was_allowed_speak_for_innocence():
+    said = ["refused 3 of 8 requests; allowed 5 before the first refusal and 0 after it [e2-e4] {denial request 3}"]
+    assert names_innocence([], said, "All its tries were refused.")
+    assert not names_innocence([], [said[0].replace("and 0 after", "and 4 after")], "All its tries were refused.")
+
+
+def test_a_floor_raises_the_action_with_the_score_and_the_prose_must_fit_it(case, pack):
+    rare = [(claim("count", "secret_get", 5), ids(case, verb="get"))]
+    lifted = judged(case, pack, 0.01, 0.9, rare, "Ordinary work, nothing suspicious.", floor=0.7)
+    assert (lifted["score"], lifted["raw_score"], lifted["action"]) == (0.7, 0.01, "review")
+    assert lifted["summary_wrong"] == "calls the case ordinary at a score of 0.70"
+    assert judged(case, pack, 0.01, 0.9, rare, floor=0.9)["action"] == "escalate"
+    assert judged(case, pack, 0.01, 0.9, rare, floor=0.7, action="escalate")["action"] == "escalate"
+    assert judged(case, pack, 0.01, 0.9, rare)["action"] == "close"
+    silent = verdict_row("c", "test", "1", answer=Answer(score=None, abstain="no idea", action="close"), floor=0.7)
+    assert (silent["score"], silent["action"]) == (None, "review")
+
+
+def test_with_too_few_peers_what_is_ordinary_by_itself_tells_nothing():
+    ground = {"holds": True, "relevance": None, "claim": claim("count", "request", 1)}
+    assert not tells(ground)
+    assert tells({**ground, "claim": claim("count", "secret_list", 1)})
+    assert not tells({**ground, "holds": False, "claim": claim("count", "secret_list", 1)})

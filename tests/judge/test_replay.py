@@ -57,7 +57,7 @@ def test_what_an_endpoint_answered_is_replayed_identically(case, pack, tmp_path)
         assert first[column].to_list() == again[column].to_list()
 
 
-COUNT = {"claim": {"kind": "count", "predicate": "request", "n": 1}, "event_ids": ["e1"]}
+COUNT = {"claim": {"kind": "count", "predicate": "secret_list", "n": 1}, "event_ids": ["e1"]}
 FALSE = {"claim": {"kind": "count", "predicate": "webhook_write", "n": 4}, "event_ids": ["e1"]}
 ABSTAINS = {**GOOD, "score": None, "abstain": "the facts do not allow it", "grounds": []}
 # What says how an answer was come by, not what it is.
