@@ -25,6 +25,8 @@ NAMED = 5  # new values named where many appear at once
 def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date | None = None) -> pl.DataFrame:
     """Compare the later periods of a lab with its first ones; weeks where there are two or more of them, else days.
 
+    `by` and `since` are the profile's (section drift) where they are not given.
+
     Returns
     -------
     Table `drifts`; where nothing can be compared its rows say why.
@@ -34,6 +36,9 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
     InputError
         When `by` is neither week nor day, or no data lie before or after `since`.
     """
+    since = since or profile.drift.since
+    if by is None and profile.drift.by != "auto":
+        by = profile.drift.by
     if by is None:
         weeks = store.scan("sessions").select(pl.col("start").dt.truncate("1w").n_unique()).collect().item()
         by = "week" if weeks > 1 else "day"
@@ -41,7 +46,7 @@ def lab_drift(store: Store, profile: Profile, by: str | None = None, since: date
     judged = judged_cases(store, profile.evaluate)
     found = drift_periods(drift_counts(store, profile, judged, "1h" if by == "day" else "1d"), profile.drift, by, moment)
     compared = found.filter(pl.col("kind") != "none").height > 0
-    return tables.check(pl.concat([found, error_changes(judged, by)]) if compared else found, "drifts")
+    return tables.check(pl.concat([found, error_changes(judged, by, profile.drift)]) if compared else found, "drifts")
 
 
 def drift_alarms(table: pl.DataFrame) -> pl.DataFrame:

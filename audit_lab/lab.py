@@ -160,7 +160,7 @@ class Lab(FigureVerbs):
             raise InputError(f"'{period}' is no period", "letters, digits, '.', '_' and '-', e.g. 2026-11")
         self._need("verdicts")
         evaluation = self._evaluation()
-        moved = self.drift()
+        moved = self._drift()
         events = self.store.read("events")
         first: datetime = events["time"].min()  # type: ignore[assignment]
         name = period or first.strftime("%Y-%m")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from audit_lab.evaluate import Calibration, CostChoice, Costs, Evaluation, Promise, Rate
 
 
+ASKED_DRIFT = "drift_was_asked"  # whether table drifts was made for a period or date that somebody named
+
+
 class FigureVerbs(PeopleVerbs):
     """The verbs of evaluation, on top of those of review: what people said is what figures are made of."""
 
@@ -126,6 +129,8 @@ class FigureVerbs(PeopleVerbs):
     def drift(self, by: str | None = None, since: date | None = None) -> pl.DataFrame:
         """Compare later weeks (or days) with the first ones, or with those before `since`: what changed, how much, since when.
 
+        What is not given is as the profile sets it (`drift.by`, `drift.since`).
+
         Returns
         -------
         Table `drifts`, which the lab keeps: `alarm` is true where a difference is more than chance and large enough (profile, section
@@ -137,7 +142,14 @@ class FigureVerbs(PeopleVerbs):
         found = lab_drift(self.store, self.profile, by, since)
         with self.store.writing():
             self.store.replace("drifts", found, text_digest(f"{by} {since} {self.profile.section_digest('drift')}"))
+            self.store.remember(ASKED_DRIFT, by is not None or since is not None)
         return found
+
+    def _drift(self) -> pl.DataFrame:
+        """Return what a report says of drift: as the profile sets it. A table that somebody asked for in other words stays in the lab."""
+        from audit_lab.drifting import lab_drift  # noqa: PLC0415
+
+        return lab_drift(self.store, self.profile) if self.store.remembered(ASKED_DRIFT) else self.drift()
 
     def experiment(self, grid: str | Path | Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
         """Run a grid of settings (a TOML file, or a dict of setting to values) and return the runs side by side.

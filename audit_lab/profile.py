@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -76,6 +77,10 @@ class SignalSettings(_Section):
         None, ge=0, description="US dollars that a day's cases may cost; null = judge.max_usd_per_day where a model is asked"
     )
     exploration_share: float = Field(0.1, ge=0, le=0.5, description="share of the budget drawn at random from the rest")
+    exploration_strata: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=lambda: [0.1, 0.25],
+        description="fused scores from which a case counts as middle and high there: equally many of each are drawn, most lie below both",
+    )
     usual_access: float = Field(
         0.5, ge=0, le=1, description="share of a session's score that stands when nothing about its access is new: grave deeds end at 0.5"
     )
@@ -86,7 +91,9 @@ class SignalSettings(_Section):
 
 
 # Settings of section signals that only fusion and the choice of cases read: a change of them finds no signal anew.
-CHOICE_SETTINGS = frozenset({"budget_cases", "budget_tokens", "budget_usd", "exploration_share", "usual_access", "repeat"})
+CHOICE_SETTINGS = frozenset({
+    "budget_cases", "budget_tokens", "budget_usd", "exploration_share", "exploration_strata", "usual_access", "repeat",
+})
 
 
 # A change window: days, and a time of day in UTC that may run past midnight.
@@ -160,6 +167,12 @@ class JudgeSettings(_Placed):
     )
     lang: Literal["en", "ko"] = Field("en", description="language in which a model writes its summary")
     probe: bool = Field(False, description="ask the fixed probes before a run of a model, and say when it changed behind its name")
+    probe_tolerance: float = Field(
+        0.1, ge=0, le=1, description="a probe's score that moves further means another model: at temperature 0 answers still wander a bit"
+    )
+    min_peers: int = Field(
+        10, ge=1, description="comparable sessions below which nothing is said of how common a true claim is: one of nine is no share"
+    )
     sensitive_namespaces: list[str] = Field(
         default_factory=lambda: ["*"],
         description="patterns of namespaces whose cases never leave the house; ['*'] = all: closed until said otherwise",
@@ -233,6 +246,9 @@ class EvaluateSettings(_Section):
         default_factory=lambda: ["secret", "execution", "destruction"],
         description="categories of predicates (docs/judge.md) that do damage once they succeed (NIST SP 800-61 r2, 3.2.6)",
     )
+    min_rule_sessions: int = Field(
+        5, ge=1, description="sessions with a hit below which a rule has no precision: one more or less moves it by over twenty points"
+    )
     minutes_per_alert: float = Field(10, gt=0, description="minutes that a person looks at a case, until reviews have recorded it")
 
 
@@ -286,9 +302,22 @@ class ReviewSettings(_Section):
 class DriftSettings(_Section):
     """When a change of the data is an alarm: it must be more than chance between days, and large enough to matter."""
 
+    by: Literal["auto", "week", "day"] = Field("auto", description="what is compared unless asked otherwise; auto: weeks if there are two")
+    since: date | None = Field(
+        None, description="compare from this date on with the time before; null = from the end of the first weeks or days, the reference"
+    )
     reference_weeks: int = Field(4, ge=1, description="first weeks, with which later ones are compared: a month has every weekday 4 times")
     reference_days: int = Field(14, ge=1, description="first days, where days are compared; never more than two thirds of what there is")
     alpha: float = Field(0.05, gt=0, lt=1, description="share of false discoveries among the alarms of a period that is accepted")
+    days_together: bool = Field(
+        True, description="days: that share is for all days compared, not for each: 5 % a day would be 18 false alarms a year"
+    )
+    change_alpha: float = Field(
+        0.01, gt=0, lt=1, description="chance of a false split of an unchanged stream of label errors: it is looked at every week"
+    )
+    change_segment: int = Field(
+        20, ge=1, description="fewest judgements on each side of a change of label errors: at 20 a share is known to ±20 points"
+    )
     min_psi: float = Field(0.1, ge=0, description="smallest alarming PSI; habit of the field: below 0.1 no change, above 0.25 a large one")
     min_wasserstein: float = Field(0.25, ge=0, description="smallest alarming shift, in standard deviations; under a quarter few rank anew")
     min_shift: float = Field(

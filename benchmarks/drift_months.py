@@ -113,7 +113,7 @@ class Month:
         every = "1d" if by == "week" else "1h"
         counts = count_drift(self.lab.events, self.sessions, self.signals, self.scores, self.archives, self.judged, self.labelled,
                              self.vectors, every, self.why)
-        return pl.concat([drift_periods(counts, self.profile.drift, by), error_changes(self.judged, by)])
+        return pl.concat([drift_periods(counts, self.profile.drift, by), error_changes(self.judged, by, self.profile.drift)])
 
 
 def noisy_rule(month: Month) -> None:

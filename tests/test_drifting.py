@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from audit_lab import InputError, Lab
+from audit_lab import InputError, Lab, govern
 from audit_lab.cli import app
+from audit_lab.cli_drift import chance_of_alarm
 from audit_lab.drifting import drift_alarms, judged_cases, session_vectors
+from audit_lab.evaluate import error_changes
 from audit_lab.profile import Profile
 from audit_lab.review import append_labels, new_label
 from audit_lab.signals import StaticModel, save_static
@@ -163,3 +165,34 @@ def test_where_a_static_model_did_the_bulk_it_embeds_all(changed: Lab) -> None:
     assert why is None and vectors is not None
     assert vectors.shape == (sessions.height, 8)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_report_keeps_what_was_asked_and_follows_the_profile(changed: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(govern, "write_report", lambda data, path: seen.append(data) or path)
+    asked = changed.drift("week", date(2026, 11, 9))
+    changed.report(tmp_path)
+    assert changed.store.read("drifts").equals(asked), "the table that somebody asked for stays"
+    assert seen[0].drifts["period"].min() < asked["period"].min()
+    settings = changed.profile.drift.model_copy(update={"since": date(2026, 11, 9)})
+    mine = Lab(changed.store.root, changed.profile.model_copy(update={"drift": settings}))
+    mine.report(tmp_path)
+    assert seen[1].drifts.equals(asked)
+    assert mine.drift().equals(asked)
+    changed.report(tmp_path)
+    assert changed.store.read("drifts").equals(seen[2].drifts), "what nobody asked for in other words is kept as the report shows it"
+
+
+def test_settings_of_change_points_are_the_profiles(changed: Lab) -> None:
+    judged = judged_cases(changed.store, Profile().evaluate).with_columns(malicious=pl.Series([n % 9 == 0 for n in range(184)]))
+    strict = error_changes(judged, settings=Profile().drift.model_copy(update={"change_segment": 100}))
+    assert "200 needed" in strict["reason"][0]
+    assert "needed" not in str(error_changes(judged)["reason"][0])
+
+
+def test_the_word_says_how_often_chance_alone_alarms(changed: Lab) -> None:
+    shown = CliRunner().invoke(app, ["drift", "--lab", str(changed.store.root)], env={"COLUMNS": "200"}).output
+    assert "chance alone: at most 5.0% of weeks alarm, 14.3% of stretches of 3 weeks" in shown
+    apart = Profile().drift.model_copy(update={"days_together": False})
+    assert "at most 0.1% of days alarm, 5.0% of stretches of 42 days" in chance_of_alarm("day", 42, Profile().drift)
+    assert "at most 5.0% of days alarm, 88.4% of stretches of 42 days" in chance_of_alarm("day", 42, apart)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from audit_lab.errors import ProfileError
@@ -92,3 +94,24 @@ def test_neither_can_settings_that_are_changed_later(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="'role': nothing says where"):
         Lab(tmp_path / "lab", load_profile("default", {})).with_judge(base_url="https://api.example.com/v1")
+
+
+def test_numbers_that_decide_are_settings() -> None:
+    """Each of these stood in a module once: another value changes what is decided."""
+    from audit_lab.evaluate.confusion import MALICIOUS
+    from audit_lab.evaluate.intervals import bootstrap_actors
+    from audit_lab.evaluate.per_rule import rule_figures
+    from audit_lab.judge.probes import _why
+    from audit_lab.signals.choice import _explore
+
+    before = {"model": "m", "score": 0.35}
+    assert _why(0.5, "m", before, 0.1) == "the score moved by 0.15"
+    assert _why(0.5, "m", before, 0.2) is None
+    rest = pl.DataFrame({"fused": [0.05] * 8 + [0.2] * 2})
+    assert set(_explore(rest, 2, [1], [0.1])["fused"]) == {0.05, 0.2}
+    assert set(_explore(rest, 2, [1], [0.9])["sampling_probability"]) == {0.2}
+    sessions = pl.DataFrame({"session_id": list("abcd")})
+    signals = sessions.select("session_id", kind=pl.lit("rule"), detector_id=pl.lit("r"), detector_version=pl.lit("1"))
+    classes = np.full(4, MALICIOUS)
+    precision = [rule_figures(sessions, signals, classes, bootstrap_actors(np.array(list("abcd"))), least)[0].precision for least in (4, 5)]
+    assert (precision[0].value, precision[1].value, precision[1].reason) == (1.0, None, "4 sessions with a hit, 5 needed")

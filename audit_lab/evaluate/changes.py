@@ -12,6 +12,9 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.counting import counted
 from audit_lab.errors import InputError
+from audit_lab.profile import DriftSettings
+
+_DEFAULTS = DriftSettings()
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,10 @@ class ChangePoint:
     p_value: float
 
 
-def change_points(stream: np.ndarray, alpha: float = 0.01, min_segment: int = 20, rounds: int = 499, seed: int = 7) -> list[ChangePoint]:
+def change_points(
+    stream: np.ndarray, alpha: float = _DEFAULTS.change_alpha, min_segment: int = _DEFAULTS.change_segment, rounds: int = 499,
+    seed: int = 7,
+) -> list[ChangePoint]:
     """Find where a stream of zeros and ones (errors in order of time) changed its share.
 
     Binary segmentation (Scott & Knott 1974) with the Bernoulli likelihood ratio; each split has to be larger than in all but `alpha` of
@@ -94,7 +100,7 @@ def opinions(judged: pl.DataFrame) -> pl.DataFrame:
     ).drop("judgement")
 
 
-def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, min_segment: int = 20, seed: int = 7) -> pl.DataFrame:
+def error_changes(judged: pl.DataFrame, by: str = "week", settings: DriftSettings = _DEFAULTS) -> pl.DataFrame:
     """Find where labels began to contradict verdicts more, or less, often.
 
     Parameters
@@ -104,15 +110,15 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
         is given, cases with the same one are one judgement (an incident with ten cases is no ten opinions), flagged when any of them is.
     by
         week or day: names the period in which a change lies.
-    alpha, min_segment, seed
-        As in `change_points`.
+    settings
+        Section drift of the profile: change_alpha, change_segment, seed.
 
     Returns
     -------
     Table `drifts`, one row per change (family overrides, feature 'label errors', value 1, 2 …); where there is none one row that says so,
     null with a reason where labelled cases are too few. before and after are the shares of wrong verdicts around the change.
     """
-    known = opinions(judged)
+    known, min_segment = opinions(judged), settings.change_segment
     wrong = known.select(pl.col("flagged") != pl.col("malicious")).to_series().to_numpy().astype(bool)
     base: dict[str, Any] = {
         **dict.fromkeys(tables.TABLES["drifts"].columns), "by": by, "family": "overrides", "feature": "label errors",
@@ -127,7 +133,7 @@ def error_changes(judged: pl.DataFrame, by: str = "week", alpha: float = 0.01, m
     if wrong.size < 2 * min_segment:
         reason = f"{counted(wrong.size, 'case')} with a verdict and a label, {2 * min_segment} needed"
         rows.append(base | {"period": last, "alarm": None, "reason": reason})
-    found = change_points(wrong, alpha, min_segment, seed=seed)
+    found = change_points(wrong, settings.change_alpha, min_segment, seed=settings.seed)
     cuts = [0, *(change.at for change in found), int(wrong.size)]
     for number, change in enumerate(found, start=1):
         rows.append(base | {

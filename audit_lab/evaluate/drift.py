@@ -17,12 +17,11 @@ import scipy
 
 from audit_lab.errors import InputError
 from audit_lab.evaluate.distances import Statistic, jensen_shannon, population_stability, wasserstein_rows
+from audit_lab.profile import DriftSettings
 
-# Habit of the field: a population stability index below 0.1 is no change, above 0.25 a large one.
-MIN_PSI = 0.1
-# A shift of the mean by a quarter of the reference's standard deviation has this Wasserstein distance.
-MIN_WASSERSTEIN = 0.25
-MIN_DAYS = 3
+# What is large enough to matter is said once, in the profile.
+MIN_PSI, MIN_WASSERSTEIN = DriftSettings().min_psi, DriftSettings().min_wasserstein
+MIN_DAYS = 3  # fewer say nothing of chance between days: with two on a side every tenth dealing would be as extreme
 KNOTS = 64
 FLOATS = dict.fromkeys(("psi", "jensen_shannon", "wasserstein", "p_value", "q_value"), pl.Float64)
 SCHEMA = {

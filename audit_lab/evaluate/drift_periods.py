@@ -1,10 +1,10 @@
 """Drift period by period: is this week like the ones that rules, thresholds and calibration were learnt on?
 
 With many sessions every difference is significant, so an alarm needs both. It is more than chance between days makes: days (within
-weekdays and weekends) are dealt out at random between reference and period, and false discoveries are controlled over all features of
-the period (Benjamini & Hochberg 1995, each family with the same weight). And it is large enough to matter beyond what chance gives. A
-value that was never there is tested exactly: how likely is it that all its days lie after the reference, given how many there are
-(Fisher); values that could not be significant wherever their days lay are no tests (Tarone 1990).
+weekdays and weekends) are dealt out at random between reference and period, and false discoveries are controlled over all features of a
+week, or of all days that are compared together (Benjamini & Hochberg 1995, each family with the same weight). And it is large enough to
+matter beyond what chance gives. A value that was never there is tested exactly: how likely is it that all its days lie after the
+reference, given how many there are (Fisher); values that could not be significant wherever their days lay are no tests (Tarone 1990).
 """
 
 from __future__ import annotations
@@ -77,13 +77,22 @@ def drift_periods(counts: DriftCounts, settings: DriftSettings, by: str = "week"
     if blocks and not windows:
         alone = {"period": period_of(blocks[-1], by), "by": by, "reason": f"all data lie within one {by}: two are needed to compare"}
         rows = [{**_empty(family, family, "none"), **alone} for family in FAMILIES]
+    idles: list[dict[str, int]] = []
+    made: list[tuple[Window, list[dict[str, Any]]]] = []
     for window in windows:
         found = [row for feature in features.values() if (row := _compare(feature, window, settings)) is not None]
         if counts.sums is not None:
             found.append(_centroid(counts.sums, window, settings))
         new, idle = _new_values(counts.counts, window, settings)
-        _control(found + new, idle, settings)
-        rows += [{**row, "period": window.period, "by": by} for row in _with_since(found + new, features, counts.sums, window)]
+        made.append((window, found + new))
+        idles.append(idle)
+    if by == "day" and settings.days_together:
+        _control([row for _, some in made for row in some], {name: sum(idle.get(name, 0) for idle in idles) for name in FAMILIES}, settings)
+    else:
+        for (_, some), idle in zip(made, idles, strict=True):
+            _control(some, idle, settings)
+    for window, some in made:
+        rows += [{**row, "period": window.period, "by": by} for row in _with_since(some, features, counts.sums, window)]
         rows += [{**_empty(family, family, "none"), "period": window.period, "by": by, "reason": why} for family, why in counts.why.items()]
     return tables.conform(pl.DataFrame(rows, schema=tables.TABLES["drifts"].schema), "drifts")
 
@@ -210,7 +219,7 @@ def _chance_of(blocks: int, n_reference: int, n_mine: int, n_later: int, *, alon
 
 
 def _control(rows: list[dict[str, Any]], idle: dict[str, int], settings: DriftSettings) -> None:
-    """Write q-values over all tests of the period, and let an alarm stand only where its q-value is small enough.
+    """Write q-values over all tests of a period (or of all days together), and let an alarm stand only where its q-value is small enough.
 
     Benjamini–Hochberg with weights (Genovese, Roeder & Wasserman 2006): each family weighs the same however many features it has, else a
     hundred rules would drown the one centroid.

@@ -137,7 +137,8 @@ def evaluate(
         curve=curve,
         events=event_figures(sessions, session_events, labels, flagged, draw),
         judges=_judges(sessions, labels, candidates, verdicts, of_cases, settings, seed),
-        rules=[] if signals is None else rule_figures(sessions, signals, classes, draw),
+        rules=[] if signals is None else rule_figures(
+            sessions, signals, classes, draw, settings.min_rule_sessions),
         weeks=decay(long, resamples=settings.bootstrap, confidence=settings.confidence, seed=seed),
         audits=audits,
         audits_reason=no_audits,

@@ -12,9 +12,6 @@ from audit_lab.counting import counted
 from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.intervals import ActorBootstrap, Rate
 
-# Of fewer sessions nothing is said: one hit more or less would change the precision by over twenty points.
-MIN_SESSIONS = 5
-
 
 @dataclass(frozen=True)
 class RuleFigures:
@@ -32,7 +29,9 @@ class RuleFigures:
         return {name: value.as_dict() if isinstance(value, Rate) else value for name, value in vars(self).items()}
 
 
-def rule_figures(sessions: pl.DataFrame, signals: pl.DataFrame, classes: np.ndarray, draw: ActorBootstrap) -> list[RuleFigures]:
+def rule_figures(
+    sessions: pl.DataFrame, signals: pl.DataFrame, classes: np.ndarray, draw: ActorBootstrap, min_sessions: int
+) -> list[RuleFigures]:
     """Return the figures of every rule that hit.
 
     Parameters
@@ -41,10 +40,12 @@ def rule_figures(sessions: pl.DataFrame, signals: pl.DataFrame, classes: np.ndar
         Tables of these names; sessions in the order of `classes` and `draw`.
     classes, draw
         Class code of each session, resamples of actors over the same sessions.
+    min_sessions
+        Sessions with a hit below which a rule has no precision (`evaluate.min_rule_sessions`).
 
     Returns
     -------
-    Figures in order of rule and version. `precision` (1 − it is the share of false positives among its hits) is null below five sessions;
+    Figures in order of rule and version. `precision` (1 − it is the share of false positives among its hits) is null below `min_sessions`;
     `fpr` is the share of all sessions that are not malicious in which the rule hit.
     """
     hits = signals.filter(pl.col("kind").is_in(["rule", "correlation"])).select("detector_id", "detector_version", "session_id").unique()
@@ -56,8 +57,8 @@ def rule_figures(sessions: pl.DataFrame, signals: pl.DataFrame, classes: np.ndar
         hit[part["row"].to_numpy()] = True
         n, bad = int(hit.sum()), int((hit & malicious).sum())
         precision = draw.rate(malicious, hit, "sessions with a hit")
-        if n < MIN_SESSIONS:
-            precision = Rate(None, None, None, n, f"{counted(n, 'session')} with a hit, {MIN_SESSIONS} needed")
+        if n < min_sessions:
+            precision = Rate(None, None, None, n, f"{counted(n, 'session')} with a hit, {min_sessions} needed")
         fpr = draw.rate(hit, ~malicious, "sessions that are not malicious")
         found.append(RuleFigures(str(rule), str(version or ""), n, bad, precision, fpr))
     return sorted(found, key=lambda figures: (figures.rule, figures.version))

@@ -24,8 +24,9 @@ from audit_lab.judge.rows import KINDS
 from audit_lab.judge.sentences import english, korean
 from audit_lab.lines import Lines, line_at
 from audit_lab.predicates import PREDICATES
+from audit_lab.profile import EvaluateSettings, JudgeSettings
 
-REVIEW_LINE = 0.5
+REVIEW_LINE, MIN_PEERS = EvaluateSettings().threshold, JudgeSettings().min_peers
 
 
 class _Said(NamedTuple):
@@ -161,7 +162,7 @@ class _Checker:
 
 def verify_verdicts(
     verdicts: pl.DataFrame, evidence: pl.DataFrame, events: fact.Frame, session_events: fact.Frame, candidates: pl.DataFrame,
-    *, review_line: Lines = REVIEW_LINE, min_grounded: float = 1.0,
+    *, review_line: Lines = REVIEW_LINE, min_grounded: float = 1.0, min_peers: int = MIN_PEERS,
 ) -> pl.DataFrame:
     """Return the verdicts with every ground checked.
 
@@ -174,6 +175,8 @@ def verify_verdicts(
         of its case. A case that the signals put over the line is not talked down by a number alone, nor by what everybody does.
     min_grounded
         Share of grounds that must hold for a verdict to be usable.
+    min_peers
+        Comparable sessions below which nothing is said of how common a claim is.
 
     Returns
     -------
@@ -193,7 +196,7 @@ def verify_verdicts(
     shown: dict[str, set[str]] = defaultdict(set)
     for case_id, event_ids in evidence.select("case_id", "event_ids").iter_rows():
         shown[case_id].update(event_ids)
-    shares = peer_shares(grounds, candidates, session_events, events)
+    shares = peer_shares(grounds, candidates, session_events, events, min_peers)
     fused = dict(candidates.select("case_id", "score").iter_rows())
     for record in records:
         record["grounds"] = [_checked({**ground, "case_id": record["case_id"]}, checker, shown, shares) for ground in record["grounds"]]

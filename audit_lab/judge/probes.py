@@ -16,8 +16,6 @@ from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 
 PROBES_FILE = "probes.jsonl"
-# Answers at temperature 0 still wander a little; a score that moves further means another model.
-PROBE_TOLERANCE = 0.1
 _PROBES: dict[str, tuple[str, ...]] = {
     "ordinary": (
         "session 1: human user-1 from private source-1, client kubectl, 12 requests in 40s, 0 writes, 0 denied, 0 unauthenticated, "
@@ -67,7 +65,7 @@ def probe_model(judge: Any, folder: Path | None = None, *, accept: bool = False)
     -------
     pl.DataFrame
         `asked` (the model's name in the profile), `probe, score, before, model, model_before`, `changed`: true where the endpoint names
-        another model, or a score moved by more than `PROBE_TOLERANCE`; null the first time; and `why`.
+        another model, or a score moved by more than `judge.probe_tolerance`; null the first time; and `why`.
 
     Raises
     ------
@@ -127,7 +125,7 @@ def _probe(judge: ModelJudge | LocalJudge, folder: Path | None, accept: bool) ->
     for case_id, score, model in verdicts.select("case_id", "raw_score", "model").iter_rows():
         name = names[case_id]
         before = held.get(name)
-        why = _why(score, model, before)
+        why = _why(score, model, before, judge.settings.probe_tolerance)
         rows.append({
             "asked": judge.settings.model, "probe": name, "score": score, "before": before["score"] if before else None, "model": model,
             "model_before": before["model"] if before else None, "changed": None if before is None else bool(why), "why": why,
@@ -136,13 +134,13 @@ def _probe(judge: ModelJudge | LocalJudge, folder: Path | None, accept: bool) ->
     return pl.DataFrame(rows, schema=_COLUMNS)
 
 
-def _why(score: float | None, model: str | None, before: dict[str, Any] | None) -> str | None:
+def _why(score: float | None, model: str | None, before: dict[str, Any] | None, tolerance: float) -> str | None:
     if before is None:
         return None
     if model != before["model"]:
         return "the endpoint names another model"
     if (score is None) != (before["score"] is None):
         return "it abstains where it answered before, or the other way round"
-    if score is not None and abs(score - before["score"]) > PROBE_TOLERANCE:
+    if score is not None and abs(score - before["score"]) > tolerance:
         return f"the score moved by {abs(score - before['score']):.2f}"
     return None

@@ -15,8 +15,6 @@ from audit_lab.judge import facts as fact
 from audit_lab.judge.schema import ALL_COMMON, FAILING, NO_GROUND
 from audit_lab.predicates import COLUMNS, DENIED, PREDICATES, SUCCEEDED, UNAUTHENTICATED, match_predicates
 
-# Fewer comparable sessions than this give no share (law 8).
-MIN_SESSIONS = 10
 # A claim that holds for a fifth of ordinary sessions is called common.
 COMMON_SHARE = 0.2
 
@@ -65,7 +63,7 @@ def why_set_aside(
 
 
 def peer_shares(
-    grounds: list[dict[str, Any]], candidates: pl.DataFrame, session_events: fact.Frame, events: fact.Frame,
+    grounds: list[dict[str, Any]], candidates: pl.DataFrame, session_events: fact.Frame, events: fact.Frame, min_peers: int,
 ) -> dict[Any, tuple[float | None, int]]:
     """Return for each claim of a case the share of ordinary peer sessions of which it is true as well.
 
@@ -73,6 +71,8 @@ def peer_shares(
     ----------
     grounds
         `case_id` and `claim` each.
+    min_peers
+        Comparable sessions below which there is no share (`judge.min_peers`).
 
     Returns
     -------
@@ -100,7 +100,7 @@ def peer_shares(
         group = groups.get(ground["case_id"])
         n_peers = sizes.get(group, 0) if group else 0
         key = (ground["case_id"], *ground["claim"].values())
-        if group is None or n_peers < MIN_SESSIONS:
+        if group is None or n_peers < min_peers:
             shares[key] = (None, n_peers)
         else:
             shares[key] = (holding.count(ground["claim"], group) / n_peers, n_peers)

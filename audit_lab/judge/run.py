@@ -67,7 +67,8 @@ def run_judge(
     if hasattr(judge, "route"):
         judge.route(route_cases(candidates, session_events, events, chosen, sessions=sessions, links=links, labels=labels))
     check = partial(
-        verify_verdicts, evidence=evidence, events=events, session_events=session_events, candidates=candidates, review_line=review_line)
+        verify_verdicts, evidence=evidence, events=events, session_events=session_events, candidates=candidates, review_line=review_line,
+        min_peers=chosen.min_peers)
     made = judge_cases(candidates, evidence, signals, judge, check=check)
     return CaseFiles(evidence, made.verdicts, made.egress)
 

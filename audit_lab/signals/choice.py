@@ -15,9 +15,6 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.profile import SignalSettings
 
-# Scores from which a case counts as high, middle or low when the exploration share is drawn.
-STRATA = (0.25, 0.1)
-
 
 class Limits(NamedTuple):
     """What a day may take beside its cases: tokens and US dollars, and what one case takes. None: no such limit, or nobody knows."""
@@ -128,7 +125,7 @@ def _choose_day(
     ranked = ordered.filter(pl.col("floor").is_null() & (pl.col("fused") > 0)).head(room)
     rest = ordered.join(pl.concat([held, ranked]), on="case_id", how="anti", maintain_order="left")
     # The day is part of the seed: days that are added later change no draw of earlier ones.
-    drawn = _explore(rest, n_random, [settings.seed, day.toordinal()])
+    drawn = _explore(rest, n_random, [settings.seed, day.toordinal()], settings.exploration_strata)
     chosen = pl.concat([
         held.with_columns(selected_by=pl.lit("floor"), sampling_probability=pl.lit(1.0)),
         ranked.with_columns(selected_by=pl.lit("rank"), sampling_probability=pl.lit(1.0)),
@@ -157,12 +154,12 @@ def _n_random(budget: int, share: float) -> int:
     return max(math.floor(budget * share + 0.5), 1 if budget > 1 and share > 0 else 0)
 
 
-def _explore(rest: pl.DataFrame, n: int, seed: list[int]) -> pl.DataFrame:
+def _explore(rest: pl.DataFrame, n: int, seed: list[int], strata: list[float]) -> pl.DataFrame:
     """Draw `n` cases, equally many from each stratum of score as far as they last, without replacement.
 
     Where there are fewer draws than strata the lowest ones are one: every case that is left has a chance.
     """
-    stratum = np.digitize(rest["fused"].to_numpy(), sorted(STRATA))
+    stratum = np.digitize(rest["fused"].to_numpy(), sorted(strata))
     found = np.unique(stratum)
     if 0 < n < len(found):
         stratum = np.maximum(stratum, found[-n])

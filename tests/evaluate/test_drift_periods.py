@@ -102,6 +102,21 @@ def test_false_discoveries_are_controlled_as_statsmodels_does() -> None:
     assert table["alarm"].sum() > 0
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_the_days_that_are_compared_are_one_stretch_of_tests(together: bool) -> None:
+    """As statsmodels adjusts all of their tests at once; apart, each day is adjusted by itself."""
+    generator = np.random.default_rng(11)
+    frames = [pl.DataFrame(
+        [(MONDAY + timedelta(days=day, hours=8 + hour), "rules", f"rate of r-{number}", "rate", value, float(n)) for day in range(20) for hour in range(4)
+         for value, n in (("hit", generator.binomial(30, 0.1 + 0.02 * number * (day > 12))), ("of", 30))], schema=COUNTS, orient="row")
+        for number in range(6)]
+    settings = DriftSettings(rounds=999, days_together=together, weekend=[])
+    table = drift_periods(counted(*frames), settings, "day")
+    assert table["period"].n_unique() == 7
+    for part in [table] if together else table.partition_by("period"):
+        assert part["q_value"].to_numpy() == pytest.approx(multipletests(part["p_value"].to_numpy(), method="fdr_bh")[1])
+
+
 def test_a_family_of_many_features_does_not_drown_one_of_few() -> None:
     """Weighted as by hand: forty rules and one centroid-like family of one; each family has half of the level."""
     generator = np.random.default_rng(2)
