@@ -72,6 +72,9 @@ def _head(view: dict[str, Any]) -> list[Any]:
     second = "  second look: somebody else judged it too" if view["state"] == "second" else ""
     where = f"{view['case_id']}  {progress['n_done']} labelled, {progress['n_left']} left, {progress['minutes']:.1f} min{second}"
     parts: list[Any] = [line, say(where, "dim"), Text("")]
+    if view["claim"]:
+        until = _time(view["claim"]["until"])
+        parts.insert(2, say(f"{view['claim']['author']} has this case open as well, until {until:%H:%M} UTC", "yellow"))
     if view["label"]:
         parts.append(say(f"You said: {view['label']['verdict']} ({view['label']['reason'] or 'no reason'})", "bold cyan"))
     parts.append(say(view["summary"] or "", "bold"))

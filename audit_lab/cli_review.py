@@ -56,10 +56,13 @@ def review(
     if as_json:
         raise InputError("a review is no JSON", "--list --json prints the queue, --agreement --json how far reviewers agree")
     desk = work.desk(author or getpass.getuser(), cases=case or [], everything=everything, limit=limit)
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        review_screen(desk)
-    else:
-        review_lines(desk, sys.stdin)
+    try:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            review_screen(desk)
+        else:
+            review_lines(desk, sys.stdin)
+    finally:
+        desk.close()
     said = desk.progress
     out.print(Text(visible(f"{desk.author}: {said['n_done']} labelled, {said['n_left']} left, {said['minutes']:.1f} minutes")))
 

@@ -288,6 +288,10 @@ class ReviewSettings(_Section):
     p1_score: float = Field(0.85, ge=0, le=1, description="score from which a case is P1; a critical rule is P1 whatever the score")
     p2_score: float = Field(0.7, ge=0, le=1, description="score from which a case is P2; the floor of high rules")
     idle_minutes: float = Field(10, gt=0, description="longest pause between two keys that counts as time spent on a case, minutes")
+    claim_minutes: float = Field(
+        15, ge=0, description="minutes after the last act for which a case counts as open on somebody's desk, so that others get the next "
+        "one; longer than `idle_minutes`, for a pause is no end; 0 = no claims"
+    )
     min_decided: int = Field(
         20, ge=1, description="decided cases below which no false-positive ratio is given: at 20 its 95 % interval is still ±20 points wide"
     )

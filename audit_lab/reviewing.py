@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import polars as pl
 
 from audit_lab import tables
 from audit_lab.cases import read_originals_of
-from audit_lab.errors import InputError
+from audit_lab.errors import InputError, LabError
 from audit_lab.lines import case_lines
-from audit_lab.profile import Profile
+from audit_lab.profile import Profile, ReviewSettings
 from audit_lab.review import (
     Desk,
+    Held,
     append_labels,
     audit_budget,
     build_queue,
@@ -24,14 +25,20 @@ from audit_lab.review import (
     cohen_kappa,
     current_labels,
     disagreements,
+    freed,
+    held_by_others,
     krippendorff_alpha,
     new_label,
+    people_asked,
     prioritise,
     ratings,
     read_label_file,
+    taken,
     utc_now,
 )
 from audit_lab.store import Store
+
+CLAIM_PATIENCE_S = 0.5  # a claim is a courtesy: who labels must not wait for one
 
 
 def prioritised_cases(store: Store, profile: Profile) -> pl.DataFrame:
@@ -100,12 +107,50 @@ def open_desk(
     """
     queue = review_queue(store, profile, author, include=include, everything=everything)
     queue = queue if limit is None else queue.head(limit)
+    claims = LabClaims(store, profile.review, author, queue, clock) if profile.review.claim_minutes else None
     rows = {row["case_id"]: row for row in queue.iter_rows(named=True)}
-    return Desk(
+    desk = Desk(
         queue, lambda case_id: view_case(store, rows[case_id]), author, clock,
         keep=lambda frame: add_labels(store, frame), originals=lambda event_ids: read_originals_of(store, event_ids),
-        labels=current_labels(store.read("labels")), idle_minutes=profile.review.idle_minutes,
+        labels=current_labels(store.read("labels")), idle_minutes=profile.review.idle_minutes, claims=claims,
     )
+    if include:  # asked for by name: whoever has it open
+        desk.go(queue["case_id"][0])
+    return desk
+
+
+class LabClaims:
+    """Claims in a lab's table `claims` (`review.claims.Claims`): a claim that cannot be kept is none, and nothing waits for one."""
+
+    def __init__(self, store: Store, settings: ReviewSettings, author: str, queue: pl.DataFrame, clock: Callable[[], datetime]) -> None:
+        self._store, self._minutes, self._author, self._clock = store, settings.claim_minutes, author.strip(), clock
+        self._room = {case_id: people_asked(case_id, settings) - n for case_id, n in queue.select("case_id", "n_labels").iter_rows()}
+        self._mine: tuple[str, datetime] | None = None
+
+    def take(self, case_id: str) -> None:
+        """Claim a case, and give up the one before; while it lies there the claim is renewed when half of it has passed."""
+        now = self._clock()
+        if self._mine and self._mine[0] == case_id and now < self._mine[1]:
+            return
+        self._mine = (case_id, now + timedelta(minutes=self._minutes / 2))
+        self._keep(lambda claims: taken(claims, case_id, self._author, now, self._minutes))
+
+    def free(self) -> None:
+        """Give up what is claimed."""
+        if self._mine:
+            self._mine = None
+            self._keep(lambda claims: freed(claims, self._author, self._clock()))
+
+    def others(self) -> dict[str, Held]:
+        """Return what others have open."""
+        return held_by_others(self._store.read("claims"), self._author, self._clock(), self._room)
+
+    def _keep(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        try:
+            with self._store.appending("claims", CLAIM_PATIENCE_S):
+                self._store.replace("claims", change(self._store.read("claims")), "review")
+        except LabError:
+            self._mine = None  # tried again at the next act
 
 
 def view_case(store: Store, row: dict[str, Any]) -> dict[str, Any]:

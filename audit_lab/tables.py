@@ -357,6 +357,12 @@ TABLES: dict[str, Table] = {
         "checks_done": _c(TEXTS, "checks that the author ticked, as they were worded"),
         "sampling_probability": _c(pl.Float64, "probability with which an un-flagged case was drawn for review; null = it was not drawn"),
     }),
+    "claims": Table("case that lies on somebody's desk; ends by itself, and holds up no label", ("author",), {
+        "author": _k(pl.String, "who has it open"),
+        "case_id": _k(pl.String, "case"),
+        "at": _v(TIME, "since when (clock)"),
+        "until": _v(TIME, "when the claim ends, unless its author goes on (clock)"),
+    }),
     "proposals": Table("proposal for a release, as it was written down", ("proposal_id",), {
         "proposal_id": _k(pl.String, "'p-' and a hash of what is said and of what it replaces"),
         "kind": _k(pl.String, "example, exception, threshold, rule, prompt"),

@@ -15,6 +15,7 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.counting import counted
 from audit_lab.errors import InputError
+from audit_lab.review.claims import Claims, Held
 from audit_lab.review.ledger import VERDICTS, WITHDRAWN, new_label
 from audit_lab.review.queue import hide_blind
 from audit_lab.review.view import blinded, plain
@@ -53,6 +54,8 @@ class Desk:
         Earlier labels of this author that stand: a case judged before is corrected, not judged twice.
     idle_minutes
         Longest pause between two acts that counts as time spent.
+    claims
+        Says to others which case lies here, and here what they have open: such cases come last, and say so. No label waits for them.
 
     Examples
     --------
@@ -73,6 +76,7 @@ class Desk:
         originals: Callable[[Sequence[str]], list[dict[str, Any]]] | None = None,
         labels: pl.DataFrame | None = None,
         idle_minutes: float = 10.0,
+        claims: Claims | None = None,
     ) -> None:
         if not author.strip():
             raise InputError("a desk without a name", "say who judges: --author NAME")
@@ -90,8 +94,11 @@ class Desk:
         self._skipped: set[str] = set()
         self._spent: dict[str, timedelta] = {}
         self._views: dict[str, dict[str, Any]] = {}
-        self._current: str | None = self._order[0] if self._order else None
+        self._claims = claims
         self._last_act = self._last_label = clock()
+        held = self._held()
+        self._current: str | None = None
+        self._lay(next((case_id for case_id in self._order if case_id not in held), next(iter(self._order), None)))
 
     def __repr__(self) -> str:
         done = self.progress
@@ -120,17 +127,18 @@ class Desk:
     def view(self) -> dict[str, Any]:
         """Return the case on the desk as one JSON object: what `case_view` gives, blinded where the case is blind, and
 
-        `place`, `n`, `author`, `progress`, `label` (own standing label: verdict, reason, at, minutes, checks_done; else null). With
-        nothing left: case_id null, and only author, n, progress and label.
+        `place`, `n`, `author`, `progress`, `label` (own standing label: verdict, reason, at, minutes, checks_done; else null), `claim` (who
+        else has the case open: author, until; else null). With nothing left: case_id null, and only author, n, progress, label and claim.
         """
         self._tick()
-        common = {"author": self.author, "n": len(self._order), "progress": self.progress, "label": None}
+        common = {"author": self.author, "n": len(self._order), "progress": self.progress, "label": None, "claim": None}
         case_id = self._current
         if case_id is None:
             return {"case_id": None, **common}
         view = self._view_of(case_id)
         # What the queue hides stays hidden whatever a view holds; the summary is that which `summary_by` and `omitted` speak of.
-        return {**view, **self._public(case_id), "summary": view["summary"], **common, "label": self._label_of(case_id)}
+        return {**view, **self._public(case_id), "summary": view["summary"], **common, "label": self._label_of(case_id),
+                "claim": self._claim_of(case_id)}
 
     def items(self) -> list[dict[str, Any]]:
         """Return the queue as rows for a list: its columns (null what a blind case hides), `verdict` where labelled, `is_skipped`."""
@@ -225,7 +233,7 @@ class Desk:
             del self._standing[case_id]
         else:
             self._standing[case_id] = rows[1].row(0, named=True)
-        self._current = case_id
+        self._lay(case_id)
         return case_id
 
     def skip(self) -> str | None:
@@ -251,8 +259,13 @@ class Desk:
             found = [self._order[int(wanted) - 1]]
         if len(found) != 1:
             raise InputError(f"{'more than one' if found else 'no'} case '{wanted}' in this queue", "give a place or more of its id")
-        self._current = found[0]
+        self._lay(found[0])
         return found[0]
+
+    def close(self) -> None:
+        """Leave the desk: what lies on it is free for others at once. Opened again by the next act."""
+        if self._claims is not None:
+            self._claims.free()
 
     # ---- inside ------------------------------------------------------------------------------------------
 
@@ -279,13 +292,30 @@ class Desk:
         self._kept.append(frame)
 
     def _advance(self) -> None:
-        """Go to the next case that is open: after this one, then from the beginning, then those put aside."""
+        """Go to the next case that is open: after this one, then from the beginning, then those put aside, then those of others."""
         at = self._order.index(self._current) + 1 if self._current in self._rows else 0
         ring = [case_id for case_id in self._order[at:] + self._order[:at] if case_id not in self._standing]
-        fresh = [case_id for case_id in ring if case_id not in self._skipped]
+        held = self._held()
+        free = [case_id for case_id in ring if case_id not in held]
+        fresh = [case_id for case_id in free if case_id not in self._skipped]
         if not fresh:
             self._skipped.clear()
-        self._current = next(iter(fresh or ring), None)
+        self._lay(next(iter(fresh or free or ring), None))
+
+    def _lay(self, case_id: str | None) -> None:
+        """Put a case onto the desk, and say so to others."""
+        self._current = case_id
+        if self._claims is not None and case_id is not None:
+            self._claims.take(case_id)
+        else:
+            self.close()
+
+    def _held(self) -> dict[str, Held]:
+        return {} if self._claims is None else self._claims.others()
+
+    def _claim_of(self, case_id: str) -> dict[str, Any] | None:
+        held = self._held().get(case_id)
+        return None if held is None else dict(clean(plain(held._asdict())))
 
     def _tick(self) -> None:
         """Count the time since the last act for the case on the desk; a pause counts as `idle_minutes` at most."""
@@ -293,6 +323,8 @@ class Desk:
         if self._current is not None:
             passed = max(timedelta(), min(now - self._last_act, self._idle))
             self._spent[self._current] = self._spent.get(self._current, timedelta()) + passed
+            if self._claims is not None:
+                self._claims.take(self._current)
         self._last_act = now
 
     def _now(self) -> datetime:

@@ -154,7 +154,7 @@ def build_queue(
     )
     ids = cases["case_id"].to_list()
     blind = pl.Series("blind", [_chance(settings.seed, "blind", item) < settings.blind_share for item in ids], dtype=pl.Boolean)
-    twice = {item for item in ids if _chance(settings.seed, "second", item) < settings.second_share}
+    twice = {item for item in ids if people_asked(item, settings) == 2}
     state, n_labels = _states(ids, labels, settings, author, twice)
     cases = cases.with_columns(
         is_blind=blind | (pl.col("kind") != "alert"),  # the low score of an audit would be the answer
@@ -164,6 +164,11 @@ def build_queue(
     described = cases.filter(wanted).join(_described(cases, sessions), on="case_id", how="left", maintain_order="left")
     ordered = _in_order(described.with_columns(summary=_summary()), settings.seed)
     return ordered.with_row_index("place", offset=1).select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items())
+
+
+def people_asked(case_id: str, settings: ReviewSettings) -> int:
+    """Return how many people are asked about a case: 2 for `second_share` of the cases, else 1."""
+    return 2 if _chance(settings.seed, "second", case_id) < settings.second_share else 1
 
 
 def hide_blind(queue: pl.DataFrame) -> pl.DataFrame:

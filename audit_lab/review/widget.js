@@ -114,6 +114,7 @@ function render({ model, el }) {
         v.priority_reason ? h("span", { class: "quiet" }, v.priority_reason) : "",
         v.kind === "audit" ? h("span", { class: "chip" }, "audit") : "",
         v.action ? h("span", { class: "quiet" }, `proposed: ${v.action}`) : "",
+        v.claim ? h("span", { class: "chip" }, `${v.claim.author} has this case open as well`) : "",
         v.label ? h("span", { class: "chip said" }, `you said: ${v.label.verdict}`) : ""),
       h("p", { class: "summary" }, unverified ? h("em", {}, "Unverified, a model's words: ") : "", v.summary || ""),
       v.summary_wrong ? h("p", { class: "warn" }, `Contradicted by the tables: ${v.summary_wrong}`) : "",

@@ -55,6 +55,11 @@ class ReviewWidget(anywidget.AnyWidget):
         super().__init__(items=_rows(desk), marks=_marks(desk), view=desk.view(), originals={}, notice={})
         self.on_msg(self._act)
 
+    def close(self) -> None:
+        """Take the widget off the page; what lies on the desk is free for others."""
+        self.desk.close()
+        super().close()
+
     def _act(self, _widget: Any, message: dict[str, Any], _buffers: Any = None) -> None:
         """Do what the page asks for; what goes wrong is shown there in one line."""
         try:

@@ -154,7 +154,7 @@ def test_skipped_cases_come_again_when_the_others_are_done() -> None:
     assert made.current == "c-0"
     made.label("unsure")
     assert made.current is None
-    assert made.view() == {"case_id": None, "author": "kim", "n": 3, "progress": made.progress, "label": None}
+    assert made.view() == {"case_id": None, "author": "kim", "n": 3, "progress": made.progress, "label": None, "claim": None}
     with pytest.raises(InputError, match="nothing lies on the desk"):
         made.label("unsure")
 
