@@ -40,7 +40,8 @@ def budget_notes(days: pl.DataFrame, limits: Limits, share: float = 0.0) -> list
     tight = days.filter((pl.col("allowed") > 0) & (pl.col("allowed") * share < 0.5)) if share else days.clear()
     least, most = (int(tight["allowed"].to_numpy().min()), int(tight["allowed"].to_numpy().max())) if tight.height else (0, 0)
     small = [
-        f"{tight.height} days have a budget of {least} to {most} cases, too small for an exploration share of {share:g}: "
+        f"{counted(tight.height, 'day')} with a budget of {least} to {counted(most, 'case')}, too small for an exploration share of "
+        f"{share:g}: "
         f"{tight['n_exploration'].sum()} were drawn at random, one a day at most and none where one case is all"
     ] if tight.height else []
     return small + [

@@ -157,7 +157,7 @@ def _mistakes(feedback: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
         made.append(make_proposal(
             "prompt", f"{row['what']}@{row['version']} {row['direction']} {row['pattern']}",
             f"say to judge {row['what']} what it keeps getting wrong: cases in which the actor would {_does(row['pattern'])}",
-            f"it {said} {row['n']} such cases that people decided; {row['n_wrong']} were {truth}",
+            f"it {said} {counted(row['n'], 'such case')} that people decided; {truth}: {row['n_wrong']}",
             {"judge_id": row["what"], "judge_version": row["version"], "direction": row["direction"], "predicate": row["pattern"]},
             {"n": row["n"], "n_wrong": row["n_wrong"], "case_ids": row["case_ids"]},
         ))
@@ -169,13 +169,14 @@ def _rules(feedback: dict[str, pl.DataFrame], profile: Profile, notes: list[str]
     rules = {rule.rule_id: rule for rule in load_rules(profile.signals.rules)}
     few = feedback["rules"].filter(pl.col("ratio").is_null()).height
     if few:
-        notes.append(f"no false-positive ratio yet for {counted(few, 'rule')} with fewer than {profile.review.min_decided} decided cases")
+        least = counted(profile.review.min_decided, "decided case")
+        notes.append(f"no false-positive ratio yet for {counted(few, 'rule')} with fewer than {least}")
     for row in feedback["rules"].filter(pl.col("low") >= limit).iter_rows(named=True):
         rule = rules.get(row["what"])
         floor = f"; it has a floor of {rule.floor:g}, so no judge can lower it" if rule and rule.floor is not None else ""
         made.append(make_proposal(
             "rule", row["what"], f"look at rule {row['what']}: narrow it, lower its level, or except what it keeps firing on",
-            f"{row['n_false']} of {row['n']} decided cases in which it fired were false alarms "
+            f"false alarms: {row['n_false']} of {counted(row['n'], 'decided case')} in which it fired "
             f"({row['low']:.0%} to {row['high']:.0%}){floor}",
             {"rule_id": row["what"], "version": row["version"], "level": rule.level if rule else None},
             {name: row[name] for name in ("n", "n_false", "ratio", "low", "high", "n_actors")},

@@ -83,6 +83,6 @@ def test_a_budget_too_small_for_the_random_share_is_noted():
     row = {"day": "2026-01-05", "limit": "cases", "allowed": 4, "n_left": 12, "n_floor": 0, "loudest": None, "n_loudest": 0, "n_exploration": 1}
     days = pl.DataFrame([row, row | {"allowed": 1, "n_exploration": 0}, row | {"allowed": 40, "n_exploration": 4}])
     assert budget_notes(days, Limits(), 0.1) == [
-        "2 days have a budget of 1 to 4 cases, too small for an exploration share of 0.1: 1 were drawn at random, one a day at most "
+        "2 days with a budget of 1 to 4 cases, too small for an exploration share of 0.1: 1 were drawn at random, one a day at most "
         "and none where one case is all"]
     assert budget_notes(days, Limits(), 0.5) == [] == budget_notes(days, Limits(), 0.0)

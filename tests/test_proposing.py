@@ -72,7 +72,7 @@ def test_proposals_are_written_down_once_and_change_nothing(lab: Lab) -> None:
     profile = lab.profile
     found, notes = lab.propose_release("ann", now=T0)
     (rule,) = found.filter((pl.col("kind") == "rule") & (pl.col("target") == "secrets-listed-cluster-wide")).to_dicts()
-    assert "24 of 24 decided cases in which it fired were false alarms" in rule["reason"]
+    assert "false alarms: 24 of 24 decided cases in which it fired" in rule["reason"]
     assert json.loads(rule["content"])["rule_id"] == "secrets-listed-cluster-wide"
     assert json.loads(rule["evidence"])["n"] == 24
     (prompt,) = found.filter((pl.col("kind") == "prompt") & pl.col("target").str.contains("secret_list_everywhere")).to_dicts()
