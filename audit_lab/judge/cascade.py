@@ -173,26 +173,13 @@ class CascadeJudge:
         candidates, evidence, signals
             What they were made from.
         """
-        failed = verdicts.filter(~pl.col("usable") & pl.col("score").is_not_null() & pl.col("model").is_not_null())
-        return self._look(dict.fromkeys(failed["case_id"], "has grounds that fail"), candidates, evidence, signals)
+        return self._look(dict.fromkeys(unusable(verdicts), "has grounds that fail"), candidates, evidence, signals)
 
     def _ask_large(self, made: JudgeTables, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
-        low, high = self.settings.unsure
-        fused = candidates.select("case_id", pl.col("score").alias("fused"))
-        # A question that nobody answered has no model: who is down or out of budget is not unsure.
-        why = made.verdicts.filter(pl.col("model").is_not_null()).join(fused, on="case_id").select("case_id", (
-            pl.when(pl.col("raw_score").is_null()).then(pl.lit("gave no score"))
-            .when(pl.col("raw_score").is_between(low, high)).then(pl.lit("is unsure"))
-            .when((pl.col("raw_score") - pl.col("fused")).abs() > self.settings.disagree).then(pl.lit("disagrees with the signals"))
-        ).alias("why")).drop_nulls("why")
-        second = self._look(dict(why.iter_rows()), candidates, evidence, signals)
+        second = self._look(doubts(made.verdicts, candidates, self.settings), candidates, evidence, signals)
         if second is None:
             return made
-        better = second.verdicts.filter(pl.col("score").is_not_null())
-        kept = made.verdicts.join(better.select("case_id"), on="case_id", how="anti")
-        # What either model cost is on the bill, whoever's word counts.
-        verdicts = pl.concat([with_bill(kept, second.verdicts), with_bill(better, made.verdicts)])
-        return JudgeTables(verdicts, pl.concat([made.egress, second.egress]))
+        return JudgeTables(with_second(made.verdicts, second.verdicts), pl.concat([made.egress, second.egress]))
 
     def _look(
         self, why: Mapping[str, str], candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
@@ -213,6 +200,31 @@ class CascadeJudge:
         self._n_counted += len(counted)
         self._judged_by |= dict.fromkeys(counted, large)
         return second
+
+
+def doubts(verdicts: pl.DataFrame, candidates: pl.DataFrame, settings: JudgeSettings) -> dict[str, str]:
+    """Return the cases about which a larger model is asked before verdicts are checked, and why."""
+    low, high = settings.unsure
+    fused = candidates.select("case_id", pl.col("score").alias("fused"))
+    # A question that nobody answered has no model: who is down or out of budget is not unsure.
+    why = verdicts.filter(pl.col("model").is_not_null()).join(fused, on="case_id").select("case_id", (
+        pl.when(pl.col("raw_score").is_null()).then(pl.lit("gave no score"))
+        .when(pl.col("raw_score").is_between(low, high)).then(pl.lit("is unsure"))
+        .when((pl.col("raw_score") - pl.col("fused")).abs() > settings.disagree).then(pl.lit("disagrees with the signals"))
+    ).alias("why")).drop_nulls("why")
+    return dict(why.iter_rows())
+
+
+def unusable(verdicts: pl.DataFrame) -> list[str]:
+    """Return the cases about which a larger model is asked because a checked verdict has a score and cannot be used."""
+    return verdicts.filter(~pl.col("usable") & pl.col("score").is_not_null() & pl.col("model").is_not_null())["case_id"].to_list()
+
+
+def with_second(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Return unchecked verdicts in which the second model's word counts where it gave a score; what either cost is on the bill."""
+    better = second.filter(pl.col("score").is_not_null())
+    kept = first.join(better.select("case_id"), on="case_id", how="anti")
+    return pl.concat([with_bill(kept, second), with_bill(better, first)])
 
 
 def _attempt(

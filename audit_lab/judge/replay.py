@@ -16,7 +16,8 @@ import polars as pl
 
 from audit_lab.errors import InputError, JudgeError
 from audit_lab.hashing import text_digest
-from audit_lab.judge.choosing import Chosen, choose_answer
+from audit_lab.judge.cascade import doubts, unusable, with_second
+from audit_lab.judge.choosing import choose_answer
 from audit_lab.judge.local import model_name
 from audit_lab.judge.prompt import Examples, Prompt, build_prompts, failures, load_template, repair_prompt
 from audit_lab.judge.recorded import read_answers
@@ -67,6 +68,8 @@ class ReplayJudge:
         self._settings = settings or JudgeSettings()
         self._models = _models_of(self._settings)
         self._routes: dict[str, str] = {}
+        self._judged_by: dict[str, Group] = {}
+        self._looked: set[str] = set()
         self._groups: dict[str, list[Group]] = {}
         listed = []
         for key, records in read_answers(path).answers.items():
@@ -90,10 +93,20 @@ class ReplayJudge:
 
     def __call__(self, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame) -> JudgeTables:
         """Return a verdict per candidate, grounds unchecked; no call leaves the machine."""
+        self._judged_by, self._looked = {}, set()
         prompts = build_prompts(candidates["case_id"].to_list(), evidence, self.template, self.examples)
-        rows = [self._row(prompts[case_id], self._asked(prompts[case_id]), floor)
-                for case_id, floor in candidates.select("case_id", "floor").iter_rows()]
-        return JudgeTables(verdict_frame(rows), egress_frame([]))
+        rows = []
+        for case_id, floor in candidates.select("case_id", "floor").iter_rows():
+            group = self._first(prompts[case_id])
+            if group:
+                self._judged_by[case_id] = group
+            rows.append(self._row(prompts[case_id], group, floor))
+        first = verdict_frame(rows)
+        second = self._look(list(doubts(first, candidates, self._settings)), candidates, evidence)
+        if second is None:
+            return JudgeTables(first, egress_frame([]))
+        order = candidates.select("case_id").with_row_index("place")
+        return second._replace(verdicts=with_second(first, second.verdicts).join(order, on="case_id").sort("place").drop("place"))
 
     def repair(self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
         """Say what was answered when a verdict was sent back with what is wrong with it; None where that never happened."""
@@ -103,49 +116,68 @@ class ReplayJudge:
         floors = dict(candidates.select("case_id", "floor").iter_rows())
         rows = []
         for item in verdicts.iter_rows(named=True):
-            prompt = prompts[item["case_id"]]
-            asked = self._asked(prompt)
-            wrong = failures(item) if asked else []
+            prompt, group = prompts[item["case_id"]], self._judged_by.get(item["case_id"], [])
+            wrong = failures(item) if group else []
             if not wrong:
                 continue
-            group = asked[_who_counts(asked, prompt)]
             counted = choose_answer(group, prompt.handles).place
             # Earlier versions sent back the first of repeated answers.
             for record in [group[counted], *group]:
                 again = repair_prompt(prompt, record["text"], wrong, self.template)
                 held = [part for part in self._groups.get(again.sha256, []) if part[0]["asked"] == record["asked"]]
                 if held and not record["refused"]:
-                    rows.append(self._row(again, held[-1:], floors[item["case_id"]]))
+                    rows.append(self._row(again, held[-1], floors[item["case_id"]]))
                     break
         return JudgeTables(verdict_frame(rows), egress_frame([])) if rows else None
 
-    def _asked(self, prompt: Prompt) -> list[Group]:
-        """Return the answers to a prompt by model, in the order in which the run asked the models; what it did not ask is left out."""
-        groups = self._groups.get(prompt.sha256, [])
+    def second_look(
+        self, verdicts: pl.DataFrame, candidates: pl.DataFrame, evidence: pl.DataFrame, signals: pl.DataFrame,
+    ) -> JudgeTables | None:
+        """Say what the large model answered about checked verdicts that cannot be used; None where it was not asked."""
+        return self._look(unusable(verdicts), candidates, evidence)
+
+    def _first(self, prompt: Prompt) -> Group:
+        """Return the answers of the model that was asked first; of a file alone those of the last that gave a score; [] for none."""
+        held = self._held(prompt)
         first = "cloud" if self._routes.get(prompt.case_id) == "cloud" and "cloud" in self._models else "first"
-        by_model = {group[0]["asked"]: [record for record in group if record["repeat"] < self._settings.repeats] for group in groups}
-        held = {role: by_model[name] for role, name in self._models.items() if by_model.get(name)}
         # What may leave the house is judged in it when the cloud is down.
         begun = held.get(first) or held.get("first")
         if begun:
-            return [begun, held["large"]] if "large" in held else [begun]
-        for group in reversed(groups):
-            if _gives_score(group, prompt):
-                return [group]
-        return groups[:1]
+            return begun
+        groups = self._groups.get(prompt.sha256, [])
+        return next((group for group in reversed(groups) if _gives_score(group, prompt)), groups[0] if groups else [])
 
-    def _row(self, prompt: Prompt, asked: Sequence[Group], floor: float | None) -> dict[str, Any]:
+    def _held(self, prompt: Prompt) -> dict[str, Group]:
+        """Return the answers of the profile's models by their role, no more of each than the profile asks for."""
+        by_model = {
+            group[0]["asked"]: [record for record in group if record["repeat"] < self._settings.repeats]
+            for group in self._groups.get(prompt.sha256, [])}
+        return {role: by_model[name] for role, name in self._models.items() if by_model.get(name)}
+
+    def _look(self, wanted: Sequence[str], candidates: pl.DataFrame, evidence: pl.DataFrame) -> JudgeTables | None:
+        """Return the large model's verdicts on cases that it was not looked up for yet, as far as it was asked."""
+        fresh = [case_id for case_id in wanted if case_id not in self._looked] if "large" in self._models else []
+        self._looked |= set(fresh)
+        prompts = build_prompts(fresh, evidence, self.template, self.examples)
+        floors = dict(candidates.select("case_id", "floor").iter_rows())
+        rows = []
+        for case_id, prompt in prompts.items():
+            held = self._held(prompt)
+            if "large" in held and len(held) > 1:
+                rows.append(self._row(prompt, held["large"], floors[case_id]))
+                if _gives_score(held["large"], prompt):
+                    self._judged_by[case_id] = held["large"]
+        return JudgeTables(verdict_frame(rows), egress_frame([])) if rows else None
+
+    def _row(self, prompt: Prompt, records: Group, floor: float | None) -> dict[str, Any]:
         more: dict[str, Any] = {"prompt_sha256": prompt.sha256, "floor": floor}
-        if not asked:
+        if not records:
             return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=NOT_RECORDED)
-        records = asked[_who_counts(asked, prompt)]
-        # A second opinion is on the bill even where it gave no score, as in the run.
-        billed = [record for group in asked for record in group]
         more.update(
-            model=records[0]["model"], tokens_in=sum(record["tokens_in"] for record in billed),
-            tokens_out=sum(record["tokens_out"] for record in billed), cost_usd=0.0, cached=True,
+            model=records[0]["model"], tokens_in=sum(record["tokens_in"] for record in records),
+            tokens_out=sum(record["tokens_out"] for record in records), cost_usd=0.0, cached=True,
         )
-        said: Chosen = choose_answer(records, prompt.handles)
+        said = choose_answer(records, prompt.handles)
         if said.answer is None:
             return verdict_row(prompt.case_id, self.judge_id, self.judge_version, **more, abstain=said.why)
         return verdict_row(prompt.case_id, self.judge_id, self.judge_version, answer=said.answer, spread=said.spread, **more)
@@ -166,11 +198,6 @@ def _models_of(settings: JudgeSettings) -> dict[str, str]:
 def _gives_score(group: Group, prompt: Prompt) -> bool:
     answer = choose_answer(group, prompt.handles).answer
     return answer is not None and answer.score is not None and not answer.abstain
-
-
-def _who_counts(asked: Sequence[Group], prompt: Prompt) -> int:
-    """Return the place of the model whose word counts: the last that gave a score, or the first where none did."""
-    return next((place for place in range(len(asked) - 1, -1, -1) if _gives_score(asked[place], prompt)), 0)
 
 
 def export_prompts(

@@ -112,6 +112,19 @@ def test_a_replay_of_a_cascade_takes_the_word_that_counted(case, tmp_path, large
     assert bare["score"].to_list() == [score]
 
 
+@pytest.mark.parametrize(("small", "large", "score"), [
+    (said(0.9, FALSE), said(0.95), 0.95), (said(0.9, FALSE), said(0.95, FALSE), 0.95), (said(0.9, FALSE), "nonsense", 0.9), (said(0.9), said(0.1), 0.9),
+])
+def test_a_replay_of_a_second_look_after_a_repair_is_what_the_run_was(case, tmp_path, small, large, score):
+    pytest.importorskip("openai")
+    with serving(answering(small)) as one, serving(answering(large)) as two:
+        chosen = JudgeSettings(judge="openai", base_url=one.url, model="small", concurrency=1,
+                               large=EndpointSettings(base_url=two.url, model="big", role="onprem"))
+        made, same, _ = replays_of(case, chosen, tmp_path)
+    assert made["score"].to_list() == [score]
+    assert same.equals(made)
+
+
 def test_a_refusal_is_replayed_as_one(case, tmp_path):
     pytest.importorskip("openai")
     refusal = completion("")
