@@ -30,7 +30,7 @@ def check(
 ) -> None:
     """Say per rule whether it is evaluable or blind on these data and why, its hits and who it fires on; exit 1 when one is unusable."""
     found = Lab(lab, profile).check_rules()
-    columns = ["rule_id", "status", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "actors", "why"]
+    columns = ["rule_id", "status", "n_hits", "n_events", "n_sessions", "evaluable_share", "runtime_ms", "actor_kinds", "actors", "why"]
     emit(found if as_json else found.select(columns), as_json)
     if not as_json:
         _print_statuses(found)

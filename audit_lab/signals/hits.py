@@ -34,11 +34,7 @@ def find_hits(
     exception does not name. What a correlation loses that way is in `hidden` too, under the exceptions that covered events of
     the same hit. A hit of a correlation is hidden by an exception of its own only when that covers all its events.
     """
-    by_id = {rule.rule_id: rule for rule in rules}
-    for rule in rules:
-        missing = [name for name in rule.references if name not in by_id]
-        if missing:
-            raise InputError(f"rule '{rule.rule_id}' builds on '{missing[0]}', which was not given", "pass both, or neither")
+    check_references(rules)
     with opened(needed_columns(rules, events)) as connection:
         matched = match_rules(connection, {place: rule.condition for place, rule in enumerate(rules) if rule.kind == "rule"})
         hidden = hidden_by(rules, matched, events, exceptions, today)
@@ -62,6 +58,15 @@ def find_hits(
         if place in removed:
             aside.append(_missing(raw[place], found, removed[place]))
     return Hits(pl.concat(parts), pl.concat(aside))
+
+
+def check_references(rules: Sequence[Rule]) -> None:
+    """Raise an InputError where a correlation was given without what it builds on."""
+    names = {rule.rule_id for rule in rules}
+    for rule in rules:
+        missing = [name for name in rule.references if name not in names]
+        if missing:
+            raise InputError(f"rule '{rule.rule_id}' builds on '{missing[0]}', which was not given", "pass both, or neither")
 
 
 def _lost(
@@ -115,7 +120,7 @@ def _correlated(
     counts = {rules[place].rule_id: n for place, n in matched["rule"].value_counts().iter_rows()}
     none = pl.DataFrame(schema={"rule": pl.Int64, "hit": pl.Int64, "i": pl.Int64, "is_last": pl.Boolean})
     return {
-        place: _correlate(connection, place, rules[place], rules) if _possible(rules[place], counts, by_id) else none
+        place: correlate(connection, place, rules) if _possible(rules[place], counts, by_id) else none
         for place in sorted(places)
     }
 
@@ -133,7 +138,9 @@ def _possible(rule: Rule, counts: dict[str, int], by_id: dict[str, Rule]) -> boo
     return any(present)
 
 
-def _correlate(connection: duckdb.DuckDBPyConnection, place: int, rule: Rule, rules: Sequence[Rule]) -> pl.DataFrame:
+def correlate(connection: duckdb.DuckDBPyConnection, place: int, rules: Sequence[Rule]) -> pl.DataFrame:
+    """Return the hits of the correlation at `place`, [rule, hit, i, is_last], over the tables `source` and `hits` of the connection."""
+    rule = rules[place]
     if rule.correlation is None:
         raise ValueError(f"rule '{rule.rule_id}' is no correlation")
     places = number_in(rules)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sigma.correlations import SigmaCorrelationRule
+from sigma.rule import SigmaRule
 
 from audit_lab.signals.sigma.leaves import FALSE
 
@@ -43,6 +44,7 @@ class Rule:
     unusable: str | None = None
     tests: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     correlation: SigmaCorrelationRule | None = field(default=None, compare=False, repr=False)
+    parsed: SigmaRule | None = field(default=None, compare=False, repr=False)
 
 
 def usable(rules: Sequence[Rule]) -> list[Rule]:

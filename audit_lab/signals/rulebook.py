@@ -182,7 +182,7 @@ class _Book:
         used = tuple(sorted(backend.used_fields))
         checks = sorted({known.available for name in used if (known := fields[name]).available})
         return Rule(
-            **common, fields=used, unknown_fields=unknown, condition=condition, relevance=relevance,
+            **common, fields=used, unknown_fields=unknown, condition=condition, relevance=relevance, parsed=rule,
             available=" AND ".join(f"({check})" for check in checks) or None,
             unusable=f"it can never match: audit events have no field {', '.join(unknown)}" if condition == FALSE and unknown
             else "its condition can never hold" if condition == FALSE else None,
