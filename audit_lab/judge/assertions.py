@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from typing import NamedTuple
 
 from audit_lab.judge import outcomes
 from audit_lab.judge.case_numbers import BOUNDED, NUMBER, VAGUE, CaseNumbers, fits_bound, is_lower_bound, number_value
+from audit_lab.judge.deeds import compare_deed, compare_order
 from audit_lab.judge.topics import Mention, find_mentions
 
 _SENTENCES = re.compile(r"[.;!?](?=\s|$)|\n|(?<=다)\.")
@@ -32,6 +32,8 @@ _PASSIVE = (
     r"(?!\s*(?:'s|'|,|(?:was|were|is|are|has been|had been|tokens?|creation|credentials?|accounts?|and|or|in|of|with)\b))")
 
 
+# What somebody should or may have done is nothing that was done.
+_MODAL = re.compile(r"^\W*(?:\w+ )?(?:should|must|may|might|could|would|can|ought|needs?|has to|have to|is to|will)\b", re.IGNORECASE)
 _CONNECTED = re.compile(r",|;|:|\b(?:and|but|while|although|before|after|then)\b|며\s|고\s", re.IGNORECASE)
 
 
@@ -83,33 +85,20 @@ def _scopes(sentence: str) -> list[Scope]:
 def _deed(scope: Scope, numbers: CaseNumbers) -> Iterable[str]:
     """Compare one mention with what happened: whether, with what outcome, how often."""
     names, what = _names(scope.mention, numbers), _short(scope.mention)
-    tried, denied, done = (
-        max(counted.get(name, 0) for name in names) for counted in (numbers.counts, numbers.denied, numbers.succeeded))
     # In Korean the verb comes last: what stands before belongs to another one.
     before = "" if _KOREAN.search(scope.mention.words) else scope.before
     said = outcomes.read_outcome(before, scope.mention.words, scope.after)
-    if said == "unclear":
-        return
-    if said == "not done":
-        # 'No secrets were read' is true of somebody whose every try was refused.
-        # Secrets that were listed were not read, to most people.
-        if done and (len(names) == 1 or names[0] != "secret_get" or numbers.succeeded.get("secret_get")):
-            yield f"denies '{what}', which happened"
-        return
-    if not tried:
-        if said != "not possible":
-            yield f"speaks of '{what}', which did not happen"
-    elif said in ("refused", "all refused", "not possible") and not denied:
-        if said != "not possible" or done:
-            yield f"says that '{what}' was refused, the tables say allowed"
-    elif said in ("done", "all done") and not done:
-        yield f"says '{what}' as done, the tables say that all {tried} tries were refused"
-    elif said in ("all refused", "all done"):
-        other = numbers.succeeded if said == "all refused" else numbers.denied
-        if all(other.get(name) for name in names if numbers.counts.get(name)):
-            so, others = ("refused", "allowed") if said == "all refused" else ("allowed", "refused")
-            yield f"says that every '{what}' was {so}, the tables say {max(other.get(name, 0) for name in names)} {others}"
-    yield from _how_often(scope, numbers, names)
+    # 'All six role writes' are all of them only where there were six.
+    counted = _ALL_OF.search(f"{before}{scope.mention.words}")
+    if counted and number_value(counted.group(1)) not in _numbers_of(names, numbers):
+        said = said.removeprefix("all ")
+    yield from compare_deed(names, what, said, numbers)
+    if said not in ("unclear", "not done") and any(numbers.counts.get(name) for name in names):
+        yield from _how_often(scope, numbers, names)
+
+
+def _numbers_of(names: tuple[str, ...], numbers: CaseNumbers) -> set[int]:
+    return {*(numbers.counts.get(name, 0) for name in names), sum(numbers.counts.get(name, 0) for name in names)}
 
 
 def _names(mention: Mention, numbers: CaseNumbers) -> tuple[str, ...]:
@@ -127,25 +116,34 @@ def _how_often(scope: Scope, numbers: CaseNumbers, names: tuple[str, ...]) -> It
     counts = (numbers.counts, numbers.denied, numbers.succeeded)
     own = {counted.get(name, 0) for name in names for counted in counts}
     times = _TIMES.match(scope.after)
-    if times:
+    if times and not re.search(r"repeat|again|another|once more|more times", times.group(0), re.IGNORECASE):
         said = number_value(times.group(1) or times.group(2))
-        if said not in own:
+        lead = times.group(0)[: times.start(2) - times.start(0)] if times.group(2) else ""
+        if not any(fits_bound(said, true, lead) for true in {*own, most}):
             yield f"says {said} times, the tables say {tried}"
     # A number that stands right before the deed, or within it: 'six webhooks were created', 'created six webhooks'.
     before = re.search(rf"{NUMBER}\s+(?:[a-z-]+\s+)?$", scope.before, re.IGNORECASE)
     inside = re.search(rf"{NUMBER}(?=\s+[a-z])", scope.mention.words, re.IGNORECASE)
     for match, text in ((before, scope.before), (inside, scope.mention.words)):
-        if match:
+        # Of 'one of the 12 requests wrote a binding' the twelve are requests.
+        if match and not re.search(r"\b(?:requests?|calls?)\s*$", scope.before if text is scope.before else ""):
             said, lead = number_value(match.group(1)), text[: match.start()]
             if (is_lower_bound(lead) and not fits_bound(said, most, lead)) or (not BOUNDED.search(lead) and said > most):
                 yield f"says {said} of '{_short(scope.mention)}', the tables say {tried}"
+            elif _ONLY.search(lead) and said < min(filter(None, own), default=0) and not _NARROWER.search(scope.words):
+                yield f"says only {said} of '{_short(scope.mention)}', the tables say {tried}"
     for text in (scope.before, scope.mention.words):
         vague = re.search(rf"\b({'|'.join(VAGUE)})\s+(?:[a-z-]+\s+)?{'$' if text is scope.before else ''}", text, re.IGNORECASE)
         if vague and VAGUE[vague.group(1).lower()] > most:
             yield f"says '{vague.group(1).lower()}' of '{_short(scope.mention)}', the tables say {tried}"
 
 
-_BEFORE, _AFTER = re.compile(r"\bbefore\b", re.IGNORECASE), re.compile(r"\bafter\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\b(?:before|preceded(?! by)|predated|prior to|ahead of|followed by)\b", re.IGNORECASE)
+_AFTER = re.compile(r"\b(?:after|preceded by|followed(?! by)|once|as soon as)\b", re.IGNORECASE)
+# Words behind a deed that place it among those of its sentence: 'was read first', 'were listed afterwards'.
+_FIRST_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:first|initially|to begin with|at first|at the (?:start|beginning|outset))\b(?! (?:of|time|refus|den))", re.IGNORECASE)
+_LATE_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:afterwards?|later(?: on)?|last|at the end|subsequently|thereafter|after that|in the end|anew)\b(?! (?:of|time))", re.IGNORECASE)
+_ONLY_THEN = re.compile(r"\b(?:and |but )?only (?:then|later|afterwards)\b", re.IGNORECASE)
 _BEFORE_ANY = re.compile(r"\bbefore (?:any|the first)\b", re.IGNORECASE)
 _THEN = re.compile(r"\b(?:then|afterwards|later|subsequently|followed by|finally)\b|이후|다음|후에?\s", re.IGNORECASE)
 _AFTER_LEADS = re.compile(r"^\W*(?:only )?(?:after|having|once)\b", re.IGNORECASE)
@@ -159,21 +157,20 @@ def _order(sentence: str, scopes: list[Scope], numbers: CaseNumbers) -> Iterable
             early, late = first, second
         elif _AFTER.search(between):
             early, late = second, first
+        elif _FIRST_TAIL.search(first.after) or _LATE_TAIL.search(second.after) or _ONLY_THEN.search(between):
+            early, late = first, second
+        elif _FIRST_TAIL.search(second.after) or _LATE_TAIL.search(first.after):
+            early, late = second, first
         else:
             continue
-        began, ended = _span(early, numbers), _span(late, numbers)
         # 'Before any other' is before the first.
-        if began and ended and began[0] >= (ended[0] if _BEFORE_ANY.search(between) else ended[1]) and began != ended:
-            yield f"puts '{_short(early.mention)}' before '{_short(late.mention)}', the tables say the reverse"
+        yield from compare_order(
+            (_names(early.mention, numbers), _short(early.mention)), (_names(late.mention, numbers), _short(late.mention)), numbers,
+            before_any=bool(_BEFORE_ANY.search(between)))
 
 
 def _short(mention: Mention) -> str:
     return mention.words.strip().lower()[:40]
-
-
-def _span(scope: Scope, numbers: CaseNumbers) -> tuple[datetime, datetime] | None:
-    known = [numbers.spans[name] for name in _names(scope.mention, numbers) if name in numbers.spans]
-    return (min(first for first, _ in known), max(last for _, last in known)) if known else None
 
 
 def _actor(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
@@ -181,17 +178,45 @@ def _actor(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
     if not numbers.kinds:
         return
     for words, kinds in _KIND_WORDS:
+        if kinds & numbers.kinds or not re.search(words, sentence, re.IGNORECASE):
+            continue
         subject = re.match(rf"\s*{_ARTICLE}({words})\b{_PASSIVE}\s+[a-z]+", sentence, re.IGNORECASE)
         source = re.search(
             rf"\b(?:came|come|comes|made|sent|done|carried out|issued) (?:from|by) {_ARTICLE}({words})\b", sentence, re.IGNORECASE)
-        korean = re.match(rf"\s*({words})(?:\s*(?:사용자|계정))?(?:이|가|은|는)\s", sentence)
-        match = subject or source or korean
-        if match and not kinds & numbers.kinds:
+        if subject and _MODAL.search(sentence[subject.end(1):]):
+            subject = None
+        match = subject or source or _who(words, sentence)
+        if match:
             true = ", ".join(sorted(kind.replace("_", " ") for kind in numbers.kinds))
             yield f"names '{match.group(1).lower()}' as the actor, the tables say {true}"
             return
 
 
+# Verbs that say who did it: 'were listed by a developer'.
+_DONE_BY = (
+    r"(?:was|were|been|being)\s+(?:\w+ly\s+)?(?:listed|read|created|deleted|changed|requested|issued|sent|run|executed|patched|granted|made|done|carried out|performed"
+    r"|tried|attempted|driven|launched|written|minted|operated)\s+by")
+
+
+def _who(words: str, sentence: str) -> re.Match[str] | None:
+    """Find who is named as the one who acted by other means than the subject: 'it was a node that', 'the actor is a person', 'by a person'."""
+    for pattern in (
+        rf"^\W*it (?:was|is) {_ARTICLE}({words})\b\s+(?:that|who|which)\b",
+        rf"\b(?:the|this) (?:actor|caller|culprit|requester|identity|one behind (?:it|this)|author)(?: here| in question)? (?:was|is) {_ARTICLE}({words})\b(?!\s*')",
+        rf"^\W*{_ARTICLE}({words})\b (?:was|is|stood) behind (?:it|this|the|all)",
+        rf"\b(?:the work|the doing) of {_ARTICLE}({words})\b(?!\s*')",
+        rf"{_DONE_BY} {_ARTICLE}({words})\b(?!\s*'|[ -](?:token|account|identity))",
+    ):
+        found = re.search(pattern, sentence, re.IGNORECASE)
+        if found and not re.search(r"\b(?:not|no|nobody|might|may|could|if|whether)\b", sentence[:found.start(1)], re.IGNORECASE):
+            return found
+    return None
+
+
+_ALL_OF = re.compile(rf"\ball (?:of )?(?:the |its |these )?{NUMBER}", re.IGNORECASE)
+_ONLY = re.compile(r"\b(?:only|just|exactly|merely|no more than)\s+$", re.IGNORECASE)
+# What narrows a number to some of the deeds.
+_NARROWER = re.compile(r"\b(?:in|for|with|that|which|to|of|from|by|on|at|before|after|successfully)\b", re.IGNORECASE)
 _GAVE_UP = re.compile(
     r"\b(?:gave up|stopped|ceased|quit)\b(?: \w+){0,2} after (?:the|its|his|her|their) (?:very )?(?:first|only)"
     r" (?:refusal|denial|rejection)",

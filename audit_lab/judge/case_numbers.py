@@ -10,10 +10,15 @@ from datetime import datetime
 _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
-    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "dozen": 12, "once": 1, "twice": 2,
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "dozen": 12, "once": 1, "twice": 2,
 }
+_ONES = tuple(word for word, value in _WORDS.items() if value < 10 and not word.endswith("ce"))
+_TENS = tuple(word for word, value in _WORDS.items() if value % 10 == 0 and 20 <= value < 100)
+_UNITS = {"dozen": 12, "hundred": 100, "thousand": 1000}
+# 'Sixty-three', 'two dozen', 'three hundred'.
+_COMPOUND = rf"(?:{'|'.join(_TENS)})[- ](?:{'|'.join(_ONES)})|(?:{'|'.join(_ONES)}|half a)\s(?:{'|'.join(_UNITS)})"
 # A Korean counter may follow a number at once: only Latin letters make it part of a name.
-NUMBER = rf"(?<![A-Za-z0-9_.:-])(\d[\d,]*|{'|'.join(_WORDS)})(?![A-Za-z0-9_%:]|[.]\d)"
+NUMBER = rf"(?<![A-Za-z0-9_.:-])(\d[\d,]*|{_COMPOUND}|{'|'.join(_WORDS)})(?![A-Za-z0-9_%:]|[.]\d)"
 
 # A number after these words bounds a count and need not be one.
 _ABOVE, _FROM = r"over|above|more than|greater than", r"at least|no (?:fewer|less) than|not (?:fewer|less) than"
@@ -32,7 +37,7 @@ class CaseNumbers:
     """What the tables say of a case.
 
     `named`: numbers by noun; by predicate: `counts` (tried), `succeeded`, `denied`, `spans` (first, last time); `shown`: all numbers its
-    evidence shows; `kinds` of its identities.
+    evidence shows; `kinds` of its identities; `routine`: how many of its actions the actor had done before, of how many (None: not said).
     """
 
     named: Mapping[str, int]
@@ -42,6 +47,7 @@ class CaseNumbers:
     denied: Mapping[str, int] = field(default_factory=dict)
     spans: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
     kinds: frozenset[str] = field(default_factory=frozenset)
+    routine: tuple[int, int] | None = None
 
 
 def fits_bound(said: float, true: float, before: str, slack: float = 0.25) -> bool:
@@ -71,8 +77,13 @@ def is_lower_bound(before: str) -> bool:
 def number_value(word: str) -> int:
     """Return the value of a number as prose writes it.
 
-    >>> number_value("twelve"), number_value("1,200")
-    (12, 1200)
+    >>> number_value("twelve"), number_value("1,200"), number_value("sixty-three"), number_value("two dozen"), number_value("half a dozen")
+    (12, 1200, 63, 24, 6)
     """
     lowered = word.lower()
+    first, _, second = lowered.replace("half a ", "half ").replace("-", " ").partition(" ")
+    if second in _UNITS:
+        return _UNITS[second] // 2 if first == "half" else _WORDS[first] * _UNITS[second]
+    if second:
+        return _WORDS[first] + _WORDS[second]
     return _WORDS[lowered] if lowered in _WORDS else int(lowered.replace(",", "") or 0)

@@ -10,9 +10,11 @@ from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, is_lower_
 
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
 _PARTS = {"half": 0.5, "quarter": 0.25}
+# 'A few seconds': any number from two to so many.
+VAGUE, VAGUE_LEAST, VAGUE_MOST = r"a few|several|a couple of|mere", 1.0, 15.0
 _BOUND = r"(?P<bound>(?:[a-z]+\s+){0,3}?)"
 _LENGTH = (
-    rf"{_BOUND}(?:(?P<part>half|a quarter of)\s+an?|(?P<n>an?|{NUMBER})(?P<more>\s+and\s+a\s+half)?)\s+"
+    rf"{_BOUND}(?:(?P<part>half|a quarter of)\s+an?|(?P<n>an?|{VAGUE}|{NUMBER})(?P<more>\s+and\s+a\s+half)?)\s+"
     r"(?P<unit>second|minute|hour|day|week)s?(?P<late>\s+and\s+a\s+half)?")
 # Nothing may follow that makes it the length of something else ('it took ten seconds until the pod ran').
 _END = r"(?=\s*(?:[,.;!?]|$|and\b|but\b|in all\b|in total\b|overall\b|altogether\b))"
@@ -20,6 +22,9 @@ _WHOLE = re.compile(
     r"\b(?:(?:the|this)\s+(?:whole\s+|entire\s+|complete\s+)?(?:activity|session|case|episode|affair|visit|probing|attack"
     r"|sequence|thing)|everything|it|all of (?:it|this)|the whole)\s+(?:took|lasted|spanned|spans|lasts|went on for"
     rf"|(?:was|is) (?:all )?over (?:in|within|after)|ended (?:after|within))\s+{_LENGTH}{_END}", re.IGNORECASE)
+_OVER = re.compile(
+    rf"\b(?:after|within|in)\s+{_LENGTH},?\s+(?:it|everything|the (?:whole thing|session|activity|case|visit|attack)|all)\s+(?:was|were|had been)"
+    r"\s+(?:all\s+)?(?:over|done|finished|through)\b", re.IGNORECASE)
 _STAYED = re.compile(
     r"\bwebhook\s+(?:only\s+)?(?:stayed|lived|existed|remained|lasted|was (?:there|in place|active|alive|up))(?: in place)?\s+(?:for\s+)?"
     rf"{_LENGTH}{_END}", re.IGNORECASE)
@@ -38,11 +43,21 @@ def check_durations(summary: str, numbers: CaseNumbers) -> Iterable[str]:
     """
     whole, written, deleted = (numbers.spans.get(name) for name in ("request", "webhook_write", "webhook_delete"))
     life = (written[0], deleted[1]) if written and deleted else None
-    for pattern, span in ((_WHOLE, whole), (_STAYED, life)):
+    for pattern, span in ((_WHOLE, whole), (_OVER, whole), (_STAYED, life)):
         for match in pattern.finditer(summary) if span else ():
             true = (span[1] - span[0]).total_seconds() if span else 0.0
-            if not _fits(_seconds(match), true, match["bound"]):
+            if not (_fits_vague(match, true) if is_vague(match["n"]) else _fits(_seconds(match), true, match["bound"])):
                 yield f"says '{match.group(0).strip().lower()[:60]}', the tables say {true:.0f} s"
+
+
+def is_vague(word: str | None) -> bool:
+    """Tell whether a length has no number ('a few')."""
+    return bool(word and re.fullmatch(VAGUE, word, re.IGNORECASE))
+
+
+def _fits_vague(match: re.Match[str], true: float) -> bool:
+    unit = _UNITS[match["unit"].lower()]
+    return VAGUE_LEAST * unit <= true + ROUNDED_S and true <= VAGUE_MOST * unit
 
 
 def is_known_length(said: int, unit: str, numbers: CaseNumbers) -> bool:

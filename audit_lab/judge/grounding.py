@@ -17,7 +17,7 @@ from audit_lab import tables
 from audit_lab.counting import counted
 from audit_lab.judge import facts as fact
 from audit_lab.judge.case_numbers import CaseNumbers
-from audit_lab.judge.omissions import exculpatory_facts, names_innocence, omitted
+from audit_lab.judge.omissions import exculpatory_facts, names_innocence, omitted, routine_share
 from audit_lab.judge.prose import check_prose
 from audit_lab.judge.relevance import COMMON_SHARE, peer_shares, weight, why_set_aside
 from audit_lab.judge.rows import KINDS
@@ -85,7 +85,7 @@ class _Checker:
         return CaseNumbers(
             named, counts, {name: item.n_succeeded for name, item in said.items()}, frozenset(shown) | set(counts.values()),
             {name: item.n_denied for name, item in said.items()}, {name: (item.first, item.last) for name, item in said.items()},
-            frozenset(self.kinds.get(case_id, ())))
+            frozenset(self.kinds.get(case_id, ())), routine_share(texts))
 
     def wrong(self, ground: dict[str, Any], shown: set[str]) -> str | None:
         """Return why a ground does not hold, in our words; None where it holds."""

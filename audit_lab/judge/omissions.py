@@ -37,7 +37,7 @@ _SAID = {
     "window": re.compile(r"window|maintenance|scheduled|변경 ?시간|작업 ?시간|점검|윈도", re.IGNORECASE),
     "known": re.compile(
         r"\b(work|know|knew|us|writ|wrote|famil)\w*\b[^.;]{0,40}\bnamespaces?\b|\bnamespaces?\b[^.;]{0,40}\b(before|known?|usual|work\w*|own)\b"
-        r"|worked (there|here)|이전에 작업|기존\S* 네임스페이스|익숙", re.IGNORECASE),
+        r"|worked (there|here)|이전에 작업|(?:전에|예전에|평소|늘)\s(?:\S+\s)?(?:작업|일)\S{0,3} (?:곳|네임스페이스|데)|기존\S* 네임스페이스|익숙", re.IGNORECASE),
     "wrote": re.compile(r"own(s|er|ed)?\b|most (earlier |of the )?writes|wrote there|its (own )?namespace|소유|쓰기", re.IGNORECASE),
     "source": re.compile(r"same source|same address|known (source|address)|같은 출발지|같은 주소", re.IGNORECASE),
 }
@@ -57,6 +57,16 @@ def exculpatory_facts(evidence: pl.DataFrame) -> dict[str, list[tuple[str, str]]
     # Who has an identity and comes from where others came from is not made innocent by it.
     nameless = set(rows.filter(pl.col("text").str.contains("no identity", literal=True))["case_id"])
     return {case_id: [fact for fact in facts if fact[0] != "source" or case_id in nameless] for case_id, facts in found.items()}
+
+
+def routine_share(texts: list[str]) -> tuple[int, int] | None:
+    """Return how many of a case's actions its actor had done before, of how many, as its evidence says it.
+
+    >>> routine_share(["innocence: 2 of 3 actions done by this actor before, in 4 earlier sessions"])
+    (2, 3)
+    """
+    found = next((match for text in texts if (match := _ROUTINE.search(text))), None)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _facts(text: str) -> list[tuple[str, str]]:

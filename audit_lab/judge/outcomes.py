@@ -20,7 +20,7 @@ NO_NEGATION = re.compile(
     r"|(?:did|does|could|was)(?:n't| not) (?:stop(?:ped)?(?: at| with| from)?"
     r"|refrain from|hesitate to|prevent\w*(?: from)?|end (?:at|with)))\b", _I)
 _OUTCOME_WORD = (
-    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|turned (?:down|away)"
+    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|thwarted|foiled|rebuffed|bounced|repelled|turned (?:down|away|back)"
     r"|fail(?:ed|ures?)|errors?|objections?|resistance|40[13]s?)")
 _OTHER_REFUSALS = re.compile(
     rf"\b(?:none|nothing|no|never|not|nobody|without|neither)\b[^,;]{{0,40}}?\b{_OUTCOME_WORD}\b"
@@ -33,14 +33,16 @@ _AND_KO = re.compile(r"\s*(?:과|와|및|이나|하고|,|·)(?:\s|$)")
 _CLAUSE_KO = re.compile(r"(?<=[고며만나서])[,\s]|,\s")
 _NEGATED_KO = re.compile(r"지[는도]? ?않|없었|없음|없습|못했|하지 못")
 _REFUSED = re.compile(
-    r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|turned (?:down|away)|in vain|without success|unsuccess\w*"
+    r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|turned (?:down|away|back)|in vain"
+    r"|thwart(?:ed|s)|foiled|rebuff(?:ed|s)|bounced|repelled|repulsed|knocked back|sent away|shut out|barred|disallowed|quashed|prevented|nipped"
+    r"|(?:was|were|got|been) stopped|(?:came|amounted|led) to nothing|fell through|(?:went|got) nowhere|met with (?:a |an )?(?:40[13]|error)|without success|unsuccess\w*"
     r"|fail(?:ed|s|ure)?|off limits)\b|거부|거절|차단|실패|금지", _I)
 _TRIED = re.compile(
     r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|can|asked? (?:whether|if|for|what)|check\w*"
     r"|probe[ds]?|plan\w*|aim\w*|intend\w*|rights? to|able to|looking for)\b|시도|려고|요청", _I)
 # A deed is told in the past: a bare infinitive ('attempts to list secrets and patch deployments') tells none.
 _PAST = re.compile(
-    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|\w+(?:ion|ing)\b"
+    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote|taken|torn|put|set|sent|got rid|overwrote|overwritten)\b|\w+(?:ion|ing)\b"
     r"|[\uac00-\ud7a3]", _I)
 # 'The binding it wanted' was wanted, and something was done to it.
 _WISHED_FOR = re.compile(
@@ -52,10 +54,14 @@ _CANNOT = re.compile(
 # What ends the clause of a deed and says that it came to nothing: 'was not', 'did not work', 'was not permitted'.
 _CAME_TO_NOTHING = re.compile(
     r"^\s*(?:\w+\s+){0,2}?(?:(?:was|were|is|are|did|could|has|had)(?: not|n't)|never)"
-    r"(?: (?:work|succeed|go through|get through|(?:been )?(?:permitted|allowed|possible|granted|accepted|authori[sz]ed|successful)))?"
+    r"(?P<verb> (?:work|succeed|go through|get through|(?:been )?(?:permitted|allowed|possible|granted|accepted|authori[sz]ed|successful)))?"
     r"\s*(?:[,.;]|$|and\b|but\b|while\b)", _I)
 _SUCCEEDED = re.compile(
-    r"\b(?:worked|succeeded|(?:went|got|came) through|(?:was|were) (?:allowed|permitted|granted|accepted|admitted|successful))\b|성공", _I)
+    r"\b(?:worked|succeeded|(?:went|got|came|made it|passed|sailed) through|paid off|took effect"
+    r"|(?:was|were|got) (?:all )?(?:allowed|permitted|granted|accepted|admitted|successful|honou?red|approved|let through|waved through))\b|성공", _I)
+_NOT_ONE = re.compile(r"\b(?:not (?:one|a single)|none of (?:the|its|these)|no)\s+(?:\w+\s+){0,2}$", _I)
+# 'It had never done so before', 'who did it is unknown': nothing is said of what happened.
+_ASIDE = re.compile(r"\bnever\b[^.;]*\bbefore\b(?=\W*$|,| and| but)|\bnever before\b|\b(?:is|remains|was) (?:unknown|unclear|not known|not clear)\b", _I)
 _MANAGED = re.compile(r"\b(?:managed to|succeeded in|successfully|(?:was|were) able to)\b", _I)
 _UNREAL = re.compile(r"\b(?:would|could|may|might|if|whether|unless|should|had it|perhaps|possibly|hardly|partly|unsuccess\w*)\b", _I)
 # 'Had the webhook been deleted', 'it may have listed secrets': nothing is said of what happened.
@@ -73,7 +79,8 @@ _EVERY = re.compile(r"\b(?:every|each|all|any|always|everywhere|throughout)\b|�
 _NARROWED = re.compile(
     r"\b(?:ns-\d|kube-\w+|other|others|own|except|but|than|apart|save|further|later|remaining|rest|elsewhere|these|those|them|which|most"
     r"|almost|nearly|some|after|before|since|then|until|system|one|two|three|four|five|six|\d+|with|outside|inside|wildcard"
-    r"|default)\b|\bof its\b|제외|외에|나머지", _I)
+    r"|default)\b|(?<!all )(?<!each )(?<!every )(?<!one )\bof its\b|제외|외에|나머지", _I)
+_ALL_OF = re.compile(r"\ball (?:of )?(?:the |its |these )?(?:two|three|four|five|six|\d+)\b", _I)
 _JOINED = re.compile(r",|;|:|\b(?:and|but|while|whereas|although|though|before|after|then)\b", _I)
 # A later clause still speaks of the deed where it begins like this: 'but was refused', ', five of these denied', ', in vain'.
 _GOES_ON = re.compile(
@@ -119,7 +126,7 @@ def read_outcome(before: str, words: str, after: str) -> Outcome:
 def _read_english(before: str, words: str, after: str) -> Outcome:
     own = _own_clauses(after)
     is_cut, after = len(own) < len(after), _WISHED_FOR.sub(" ", own)
-    if _INVERTED.search(before) or _IMAGINED.search(f"{before} {words}"):
+    if _INVERTED.search(before) or _ASIDE.search(f"{before}{words}{after}") or _IMAGINED.search(f"{before} {words}"):
         return "unclear"
     parts = [_OTHER_REFUSALS.sub(" ", part) for part in (before, words, after)]
     # 'Tried, among other things, to run commands': an infinitive tells nothing as done.
@@ -146,9 +153,13 @@ def _denied_or_refused(before: str, words: str, after: str, parts: list[str], he
     near = " ".join(before.split()[-6:])
     negated = any(_NEGATED.search(_OTHER_REFUSALS.sub(" ", NO_NEGATION.sub(" ", part))) for part in (near, words))
     if negated or re.search(r"^\W*(?:\w+ )?(nobody|no one|nothing)\b", after, _I):
+        if _NOT_ONE.search(before) and _SUCCEEDED.search(first) and not refused:
+            return "all refused"
         return "unclear" if refused or hedged or _SUCCEEDED.search(first) else "not done"
-    if _CAME_TO_NOTHING.search(after):
-        return "unclear" if refused else "refused"
+    nothing = _CAME_TO_NOTHING.search(after)
+    if nothing:
+        # 'Listing failed, binding did not': without a verb of its own it may mean either.
+        return "unclear" if refused or not nothing["verb"] else "refused"
     if refused:
         return "all refused" if _of_every(before, first, f"{words}{after}") and not _SUCCEEDED.search(after) else "refused"
     return None
@@ -182,4 +193,6 @@ def _own_clauses(after: str) -> str:
 
 
 def _of_every(before: str, first: str, rest: str) -> bool:
+    # 'All six' are all; whether there were six is for the tables to say.
+    before = _ALL_OF.sub("all", before)
     return bool(_EVERY.search(f"{before} {first}")) and not _NARROWED.search(f"{before} {rest}")

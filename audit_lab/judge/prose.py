@@ -15,7 +15,10 @@ from collections.abc import Iterable
 from audit_lab.judge.assertions import check_assertions
 from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, fits_bound, is_lower_bound, number_value
 from audit_lab.judge.durations import check_durations, is_known_length
+from audit_lab.judge.korean import HANGUL
+from audit_lab.judge.korean_check import check_korean
 from audit_lab.judge.outcomes import NO_NEGATION
+from audit_lab.judge.wholes import check_wholes
 from audit_lab.judge.shares import LIMITED, RATIOS, check_shares
 
 # Words of prose -> predicates: at least one of them must have happened when prose says so.
@@ -56,6 +59,9 @@ _NEGATED = re.compile(rf"{_NO}[^\w,;:.]+(\w+[^\w,;:.]+){{0,3}}$", re.IGNORECASE)
 # A list ('no secrets, bindings or webhooks') and a new clause ('nothing was denied, secrets were read') look the same from here.
 _PERHAPS_NEGATED = re.compile(rf"{_NO}\W+(\w+\W+){{0,5}}$", re.IGNORECASE)
 _NEGATED_AFTER = re.compile(r"^\w*(\s+\w+){0,3}\s+(not|never|nobody|untouched|\w+n't)\b", re.IGNORECASE)
+# 'It had never done so before' denies nothing of this case.
+_BEFORE_NOW = re.compile(r"^[^.;,]{0,60}\bbefore\b\s*(?:[.;,]|$|and\b|but\b)", re.IGNORECASE)
+_COULD_NOT = re.compile(r"\b(?:could|can)(?: ?not|n't)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
 _BENIGN = re.compile(
     r"\b(benign|harmless|routine|legitimate|(?<!otherwise )ordinary|normal (work|operation|activity|behaviou?r)"
     r"|nothing suspicious|no suspicious)",
@@ -70,16 +76,27 @@ def check_prose(summary: str, numbers: CaseNumbers, score: float | None) -> list
     >>> check_prose("It listed 12 secrets.", CaseNumbers({"secrets": 5}, {"secret_list": 12}, {"secret_list": 12}), 0.5)
     ['says 12 secrets, the tables say 5']
     """
+    english, korean = _by_language(summary)
     said = [
-        *_numbers(summary, numbers), *_mentions(summary, numbers), *check_shares(summary, numbers), *_plain(summary, numbers, score),
-        *check_assertions(summary, numbers), *check_durations(summary, numbers),
-    ]
-    return list(dict.fromkeys(said))
+        *_numbers(english, numbers), *_mentions(english, numbers), *check_shares(english, numbers), *_plain(english, numbers, score),
+        *check_assertions(english, numbers), *check_durations(english, numbers),
+        *check_wholes(english, numbers),
+    ] if english else []
+    return list(dict.fromkeys([*said, *(check_korean(korean, numbers, score) if korean else [])]))
+
+
+def _by_language(summary: str) -> tuple[str, str]:
+    """Part the sentences that are in Korean from the others: each language has its own grammar."""
+    if not HANGUL.search(summary):
+        return summary, ""
+    sentences = re.split(r"(?<=[.;!?])\s+|\n", summary)
+    parts = [[one for one in sentences if bool(HANGUL.search(one)) == is_korean] for is_korean in (False, True)]
+    return " ".join(parts[0]).strip(), " ".join(parts[1]).strip()
 
 
 # Times of day, offsets, codes of responses: numbers that count nothing.
 _NO_COUNTS = re.compile(
-    r"\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
+    r"\b(?:20[014]|40[01349]|422|429|50[0234])\b(?!\s+(?:\w+\s+)?(?:requests?|events?|calls?|secrets?|nodes?|namespaces?|times)\b)|\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
     r"|\b\d{3}(?=\s+(?:responses?|errors?|status|codes?|forbidden|unauthori[sz]ed)\b)|\b[45]\d\ds\b"
     r"|(?<=\ba )[45]\d\d\b|\b(?<=with )[45]\d\d\b(?!\s+\w+s\b)|\b(?<=as )[45]\d\d\b|\b(?<=by )[45]\d\d\b(?!\s+\w+s\b)")
 
@@ -132,6 +149,9 @@ def _mentions(summary: str, numbers: CaseNumbers) -> Iterable[str]:
         for match in re.finditer(rf"\b(?:{pattern})", summary, re.IGNORECASE):
             before, after = NO_NEGATION.sub(" ", summary[: match.start()]), summary[match.end():]
             negated = bool(_NEGATED.search(before))
+            # Who could not do it was refused: that is for `assertions.py`.
+            if negated and (_BEFORE_NOW.search(after) or _COULD_NOT.search(before)):
+                continue
             if not negated and (_PERHAPS_NEGATED.search(before) or _NEGATED_AFTER.search(after)):
                 continue
             if negated and match.group(0).lower().startswith("secret"):
@@ -149,10 +169,10 @@ _SECRETS_AFTER = re.compile(
     r"(?:\s+\w+){0,2}?\s+(read|listed|accessed|touched|fetched|obtained|involved|retrieved|requested|seen|at all)\b"
     r"|\s*(?:[.;]|$)", re.IGNORECASE)
 _NO_WRITES = re.compile(
-    r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b"
-    r"|nothing( at all)? (was|has been) (changed|modified|written)", re.IGNORECASE)
+    r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b", re.IGNORECASE)
 _NO_DENIALS = re.compile(
-    rf"(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused){LIMITED}|\bno denials\b"
+    rf"\b(?:it|the (?:account|user|session|actor|workload|person)) (?:met|encountered|ran into|faced) no (?:resistance|refusals?|denials?|objections?){LIMITED}"
+    rf"|(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused){LIMITED}|\bno denials\b"
     r"|all (requests )?(were )?allowed" + LIMITED,
     re.IGNORECASE)
 _DENIALS = re.compile(r"\b(were|was|all|access) denied|\bdenials\b", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from audit_lab.judge.case_numbers import BOUNDED, NUMBER, CaseNumbers, fits_bound, number_value
+from audit_lab.judge.case_numbers import BOUNDED, NUMBER, VAGUE, CaseNumbers, fits_bound, number_value
 
 # A percentage in prose may be rounded by this much; a fraction ('a third') by this much.
 ROUNDED, ROUNDED_FRACTION = 0.05, 0.1
@@ -15,19 +15,24 @@ _OF_REQUESTS = (
     rf"(?:anonymous\s+|unauthenticated\s+)?(?:requests?|calls?|attempts?|tries|them|{_WHAT})?")
 _COUNTED = r"(?:\s*\d+\s+(?:requests?|calls?))?"
 _WERE = r"(?:\s*(?:were|was|got|being|have been|had been))?\s+"
-_DENIED = r"(?:denied|refused|rejected|forbidden|turned down)"
-_ALLOWED = r"(?:allowed|successful|permitted|granted|accepted|succeeded)"
-_ENDED = rf"{_WERE}(?:(?P<denied>{_DENIED})|(?P<allowed>{_ALLOWED}))\b"
+DENIED = (
+    r"(?:denied|refused|rejected|forbidden|turned (?:down|away|back)|bounced|rebuffed|blocked|declined|barred|thwarted|repelled|knocked back"
+    r"|sent away|shut out|stopped|disallowed)")
+# Answered with a refusal is not let through.
+ALLOWED = (
+    r"(?:allowed|successful|permitted|granted|accepted|succeeded|let (?:through|in|pass)|waved through|honou?red|served"
+    r"|answered(?!,? (?:with|by|in the) ))")
+_ENDED = rf"{_WERE}(?:(?P<denied>{DENIED})|(?P<allowed>{ALLOWED}))\b"
 # What takes back what 'nothing' or 'everything' said: a time, a place, an exception.
 LIMITED = (
     r"(?!\s+(?:to begin|at first|until|before|after|except|but|apart|other than|save|initially"
     r"|in(?! (?:this|the) (?:whole |entire )?(?:case|session|activity))|at(?! all)|on|from|here|there|by)\b)")
-_AMOUNT = r"all|every|each|most|the majority|half|some|several|a few|none"
+_AMOUNT = r"all|every|each|most|the majority|half|some|several|a few|none|(?<!no )(?<!not )(?<!only )one|a couple|a handful|many|a number"
 _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
     rf"(?:^|(?<=[.;!?]\s))(?P<amount>everything|nothing|not a single request|not one request)(?P<n>){_ENDED}{LIMITED}",
     rf"(?:^|(?<=[.;!?]\s))(?P<amount>nothing)(?P<n>) (?:that|of {_WHAT}|(?:this|the|that) [^,.;]{{1,40}} (?:asked for|tried)){_ENDED}",
     rf"\b(?P<n>)(?P<amount>{_AMOUNT}|\d+(?:[.]\d+)?\s?%)\s+{_OF_REQUESTS}{_COUNTED}{_ENDED}",
-    rf"\b(?P<n>)(?P<amount>{_AMOUNT})\s+{_OF_REQUESTS}{_COUNTED}\s+(?P<allowed>succeeded|came through|went through)(?P<denied>)\b",
+    rf"\b(?P<n>)(?P<amount>{_AMOUNT})\s+{_OF_REQUESTS}{_COUNTED}\s+(?P<allowed>succeeded|came through|went through|got through|made it through|passed|worked)(?P<denied>)\b",
     rf"\b(?P<amount>all|half)(?: of)?\s+(?:the\s+)?(?P<n>{NUMBER})\s+(?:\w+\s+)?(?:requests?|calls?){_ENDED}",
 ))
 # 'One request in five', 'nine in ten requests', 'two thirds of the requests': a share, and no count of anything.
@@ -43,7 +48,8 @@ _FRACTION_ENDED = re.compile(
 # 'Three requests were denied', 'three of 53 requests were denied', '53 of them denied'.
 _EXACT = re.compile(
     rf"(?:{NUMBER}\s+(?:out )?of (?:the |its )?)?(?<!every )(?<!each ){NUMBER}\s+"
-    rf"(?:(?:requests?|calls?){_WERE}|of (?:them|the requests|the calls|these|those){_WERE}){_DENIED}\b", re.IGNORECASE)
+    rf"(?:(?:requests?|calls?){_WERE}|of (?:them|the requests|the calls|these|those){_WERE}){DENIED}\b", re.IGNORECASE)
+_VAGUE = re.compile(rf"\b(?P<vague>{'|'.join(VAGUE)})\s+(?:the\s+|its\s+)?(?:requests?|calls?){_WERE}{DENIED}\b", re.IGNORECASE)
 _NOT = re.compile(r"\bnot\s+$", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\ball but\s+$", re.IGNORECASE)
 _ONLY = re.compile(r"\b(?:only|just|exactly|a single|total of)\s+$", re.IGNORECASE)
@@ -108,6 +114,9 @@ def _fractions(summary: str, events: int, denied: int) -> Iterable[str]:
 
 def _exact(summary: str, events: int, denied: int) -> Iterable[str]:
     """Yield what is wrong of refusals that are counted."""
+    for match in _VAGUE.finditer(summary):
+        if VAGUE[match["vague"].lower()] > denied:
+            yield match.group(0).strip().lower()[:60]
     summary = RATIOS.sub(lambda match: " " * len(match.group(0)), summary)
     for match in _EXACT.finditer(summary):
         # Of 'two of 53 requests were denied' the two count.

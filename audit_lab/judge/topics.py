@@ -24,11 +24,12 @@ class Topic(NamedTuple):
     otherwise: tuple[str, ...] = ()
 
 
-_LIST, _READ = r"list|enumerat|dump", r"read|fetch|retriev|obtain|download|took|steal|stole|access"
-_MAKE = r"creat|made|mak|deploy|start|add|install|launch|spawn|wrote|writ"
-_WRITE = rf"{_MAKE}|modif|chang|edit|patch|updat|alter|tamper|rewr|rewrot|manipulat"
-_DELETE, _RUN = r"delet|remov|destroy|wip|clean", r"execut|ran|run|exec"
-_BIND = r"bind|bound|grant|gave|giv|got|obtain|assign|escalat|creat|wrote|writ|made|add|hold|had"
+_LIST = r"list|enumerat|dump"
+_READ = r"read|fetch|retriev|obtain|download|took|taken|steal|stole|access|harvest|siphon|exfiltrat|grab"
+_MAKE = r"creat|made|mak|deploy|start|add|install|launch|spawn|wrote|writ|regist|plant|set up|put in place"
+_WRITE = rf"{_MAKE}|modif|chang|edit|patch|updat|alter|tamper|rewr|rewrot|manipulat|overwr|overwrot|replac"
+_DELETE, _RUN = r"delet|remov|destroy|wip|clean|eras|purg|dropp|tore down|torn down|got rid of|taken down|took down", r"execut|ran|run|exec|issu"
+_BIND = r"bind|bound|grant|gave|giv|got|obtain|assign|escalat|creat|wrote|writ|made|add|hold|had|put in place"
 # 'The daemon set was rejected' says that somebody wanted to write it.
 _TURNED_DOWN = r"reject|refus|den(?:y|ied)|forbid|block"
 _KO_LIST, _KO_READ, _KO_MAKE = "목록", "조회|열람|읽", "생성|만들|추가|배포|실행"
@@ -47,6 +48,8 @@ TOPICS: tuple[Topic, ...] = (
           r"명령\S{0,2}\s*실행|컨테이너[^.]{0,6}?실행|파드 (?:안|내)[^.]{0,6}?실행"),
     Topic(("pod_privileged",), rf"{_MAKE}|{_TURNED_DOWN}", r"privileged (?:pods?|containers?)",
           rf"특권 (?:파드|컨테이너)[^.]{{0,8}}?(?:{_KO_MAKE})"),
+    Topic(("pod_host_path", "pod_host_pid", "pod_host_network"), rf"{_MAKE}|exist|{_TURNED_DOWN}",
+          r"pods? with (?:\w+ )?(?:access to the|the) (?:host|node)(?:'s \w+)?|pods? with host access|host[- ]mounting pods?"),
     Topic(("workload_scheduled",), rf"{_WRITE}|{_TURNED_DOWN}", r"cron ?jobs?", rf"크론잡\S{{0,2}}[^.]{{0,6}}?(?:{_KO_WRITE})"),
     Topic(("workload_on_every_node",), rf"{_WRITE}|{_TURNED_DOWN}", r"daemon ?sets?", rf"데몬셋\S{{0,2}}[^.]{{0,6}}?(?:{_KO_WRITE})"),
     Topic(("workload_delete",), _DELETE, r"workloads?|pods?|deployments?|jobs?|replica ?sets?",
@@ -55,7 +58,7 @@ TOPICS: tuple[Topic, ...] = (
           rf"(?:파드|워크로드|디플로이먼트)[^.]{{0,8}}?(?:{_KO_WRITE})"),
     Topic(("binding_cluster_admin",), _BIND, r"cluster-admin", r"cluster-admin"),
     Topic(("binding_cluster_wide",), rf"{_BIND}|{_TURNED_DOWN}", r"cluster ?role ?bindings?", r"클러스터 ?(?:역할|롤) ?바인딩"),
-    Topic(("binding_write",), rf"{_BIND}|{_TURNED_DOWN}", r"role ?bindings?", r"(?:역할|롤) ?바인딩"),
+    Topic(("binding_write",), rf"{_BIND}|{_TURNED_DOWN}", r"role ?bindings?|(?<!role )bindings?", r"(?:역할|롤) ?바인딩"),
     Topic(("role_wildcard",), _WRITE, r"roles? with wildcard(?: rights)?|wildcard roles?", r"와일드카드[^.]{0,6}?(?:역할|롤)"),
     Topic(("role_write",), _WRITE, r"roles?(?! ?binding)", rf"(?:역할|롤)(?! ?바인딩)\S{{0,2}}\s*(?:{_KO_WRITE})"),
     Topic(("webhook_delete",), _DELETE, r"webhooks?", rf"웹훅\S{{0,2}}\s*(?:{_KO_DELETE})"),
@@ -65,7 +68,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(("command_token_read",), _READ, r"tokens?", rf"토큰\S{{0,2}}\s*(?:{_KO_READ}|탈취)"),
     Topic(("service_account_create",), _MAKE, r"service accounts?", rf"서비스 ?어카운트[를을]\s*(?:{_KO_MAKE})", acts=True),
     Topic(("csr_approve",), r"approv|sign", r"certificate(?: signing)? requests?|csrs?|certificates?", r"인증서[^.]{0,8}?승인"),
-    Topic(("csr_create",), rf"{_MAKE}|submit|request|ask", r"certificate(?: signing)? requests?|csrs?|client certificates?",
+    Topic(("csr_create",), rf"{_MAKE}|submit|request|ask", r"certificate(?: signing)? requests?|csrs?|(?:client )?certificates?(?! (?:signing )?requests?)",
           r"인증서[^.]{0,8}?(?:요청|생성)"),
     Topic(("coredns_write",), _WRITE, r"(?:core)?dns", rf"DNS[^.]{{0,8}}?(?:{_KO_WRITE})"),
     Topic(("events_delete",), _DELETE, r"events(?: of| to|$)", rf"이벤트\S{{0,2}}\s*(?:{_KO_DELETE})"),
