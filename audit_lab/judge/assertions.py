@@ -1,4 +1,4 @@
-"""What sentences assert, held against the tables: that something was done or not, allowed or refused, how often, in what order, by whom."""
+"""What English sentences assert, held against the tables: deeds and their outcome, how often, in what order, by whom."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from audit_lab.judge.case_numbers import BOUNDED, NUMBER, VAGUE, CaseNumbers, fi
 from audit_lab.judge.deeds import compare_deed, compare_order
 from audit_lab.judge.topics import Mention, find_mentions
 
-_SENTENCES = re.compile(r"[.;!?](?=\s|$)|\n|(?<=다)\.")
-_KOREAN = re.compile("[\uac00-\ud7a3]")
+_SENTENCES = re.compile(r"[.;!?](?=\s|$)|\n")
 _TIMES = re.compile(rf"^(?:\W+[a-z]+){{0,3}}?\W+(?:(once|twice)\b|{NUMBER}\s+times\b)", re.IGNORECASE)
 _KIND_WORDS: tuple[tuple[str, frozenset[str]], ...] = (
-    (r"service[ -]accounts?|robot accounts?|서비스 ?어카운트", frozenset({"service_account", "controller"})),
+    (r"service[ -]accounts?|robot accounts?", frozenset({"service_account", "controller"})),
     (r"persons?|people|human(?: users?| administrators?| operators?| beings?)?|developers?|(?:human )?administrators?|engineers?"
-     r"|employees?|사람|직원|개발자|관리자", frozenset({"human"})),
-    (r"nodes?|kubelets?|노드", frozenset({"node"})),
-    (r"controllers?|컨트롤러", frozenset({"controller"})),
-    (r"anonymous (?:clients?|callers?|users?|actors?|requests?)|unauthenticated (?:clients?|callers?|users?)|익명 ?\S{0,4}",
+     r"|employees?", frozenset({"human"})),
+    (r"nodes?|kubelets?", frozenset({"node"})),
+    (r"controllers?", frozenset({"controller"})),
+    (r"anonymous (?:clients?|callers?|users?|actors?|requests?)|unauthenticated (?:clients?|callers?|users?)",
      frozenset({"anonymous", "unauthenticated"})),
 )
 _ARTICLE = (
@@ -34,7 +33,7 @@ _PASSIVE = (
 
 # What somebody should or may have done is nothing that was done.
 _MODAL = re.compile(r"^\W*(?:\w+ )?(?:should|must|may|might|could|would|can|ought|needs?|has to|have to|is to|will)\b", re.IGNORECASE)
-_CONNECTED = re.compile(r",|;|:|\b(?:and|but|while|although|before|after|then)\b|며\s|고\s", re.IGNORECASE)
+_CONNECTED = re.compile(r",|;|:|\b(?:and|but|while|although|before|after|then)\b", re.IGNORECASE)
 
 
 class Scope(NamedTuple):
@@ -74,9 +73,8 @@ def _scopes(sentence: str) -> list[Scope]:
         end = len(sentence) if following is None else following.start
         tail = sentence[mention.end:end]
         if following is not None:
-            cut = [match.start() for match in re.finditer(r",|\b(?:and|but|then|while|although|before|after)\b|고\s", tail)]
-            # 'A and B were tried' in Korean: the 'and' tells that the verb is yet to come.
-            tail = tail[: cut[-1]] if cut else (tail[:2] if _KOREAN.search(mention.words) else "")
+            cut = [match.start() for match in re.finditer(r",|\b(?:and|but|then|while|although|before|after)\b", tail)]
+            tail = tail[: cut[-1]] if cut else ""
         scopes.append(Scope(mention, _CONNECTED.split(sentence[begin:mention.start])[-1], tail))
         begin = mention.end + len(tail)
     return scopes
@@ -85,11 +83,9 @@ def _scopes(sentence: str) -> list[Scope]:
 def _deed(scope: Scope, numbers: CaseNumbers) -> Iterable[str]:
     """Compare one mention with what happened: whether, with what outcome, how often."""
     names, what = _names(scope.mention, numbers), _short(scope.mention)
-    # In Korean the verb comes last: what stands before belongs to another one.
-    before = "" if _KOREAN.search(scope.mention.words) else scope.before
-    said = outcomes.read_outcome(before, scope.mention.words, scope.after)
+    said = outcomes.read_outcome(scope.before, scope.mention.words, scope.after)
     # 'All six role writes' are all of them only where there were six.
-    counted = _ALL_OF.search(f"{before}{scope.mention.words}")
+    counted = _ALL_OF.search(f"{scope.before}{scope.mention.words}")
     if counted and number_value(counted.group(1)) not in _numbers_of(names, numbers):
         said = said.removeprefix("all ")
     yield from compare_deed(names, what, said, numbers)
@@ -141,11 +137,13 @@ def _how_often(scope: Scope, numbers: CaseNumbers, names: tuple[str, ...]) -> It
 _BEFORE = re.compile(r"\b(?:before|preceded(?! by)|predated|prior to|ahead of|followed by)\b", re.IGNORECASE)
 _AFTER = re.compile(r"\b(?:after|preceded by|followed(?! by)|once|as soon as)\b", re.IGNORECASE)
 # Words behind a deed that place it among those of its sentence: 'was read first', 'were listed afterwards'.
-_FIRST_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:first|initially|to begin with|at first|at the (?:start|beginning|outset))\b(?! (?:of|time|refus|den))", re.IGNORECASE)
-_LATE_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:afterwards?|later(?: on)?|last|at the end|subsequently|thereafter|after that|in the end|anew)\b(?! (?:of|time))", re.IGNORECASE)
+_FIRST_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:first|initially|to begin with|at first|at the (?:start|beginning|outset))\b(?! (?:of"
+    r"|time|refus|den))", re.IGNORECASE)
+_LATE_TAIL = re.compile(r"^\W*(?:\w+\W+){0,4}?(?:afterwards?|later(?: on)?|last|at the end|subsequently|thereafter|after that|in the end"
+    r"|anew)\b(?! (?:of|time))", re.IGNORECASE)
 _ONLY_THEN = re.compile(r"\b(?:and |but )?only (?:then|later|afterwards)\b", re.IGNORECASE)
 _BEFORE_ANY = re.compile(r"\bbefore (?:any|the first)\b", re.IGNORECASE)
-_THEN = re.compile(r"\b(?:then|afterwards|later|subsequently|followed by|finally)\b|이후|다음|후에?\s", re.IGNORECASE)
+_THEN = re.compile(r"\b(?:then|afterwards|later|subsequently|followed by|finally)\b", re.IGNORECASE)
 _AFTER_LEADS = re.compile(r"^\W*(?:only )?(?:after|having|once)\b", re.IGNORECASE)
 
 
@@ -194,15 +192,17 @@ def _actor(sentence: str, numbers: CaseNumbers) -> Iterable[str]:
 
 # Verbs that say who did it: 'were listed by a developer'.
 _DONE_BY = (
-    r"(?:was|were|been|being)\s+(?:\w+ly\s+)?(?:listed|read|created|deleted|changed|requested|issued|sent|run|executed|patched|granted|made|done|carried out|performed"
+    r"(?:was|were|been|being)\s+(?:\w+ly\s+)?(?:listed|read|created|deleted|changed|requested|issued|sent|run|executed|patched|granted"
+    r"|made|done|carried out|performed"
     r"|tried|attempted|driven|launched|written|minted|operated)\s+by")
 
 
 def _who(words: str, sentence: str) -> re.Match[str] | None:
-    """Find who is named as the one who acted by other means than the subject: 'it was a node that', 'the actor is a person', 'by a person'."""
+    """Find who is named as the one who acted by other means than the subject: 'it was a node that', 'by a person'."""
     for pattern in (
         rf"^\W*it (?:was|is) {_ARTICLE}({words})\b\s+(?:that|who|which)\b",
-        rf"\b(?:the|this) (?:actor|caller|culprit|requester|identity|one behind (?:it|this)|author)(?: here| in question)? (?:was|is) {_ARTICLE}({words})\b(?!\s*')",
+        rf"\b(?:the|this) (?:actor|caller|culprit|requester|identity|one behind (?:it|this)|author)(?: here| in question)? (?:was"
+        rf"|is) {_ARTICLE}({words})\b(?!\s*')",
         rf"^\W*{_ARTICLE}({words})\b (?:was|is|stood) behind (?:it|this|the|all)",
         rf"\b(?:the work|the doing) of {_ARTICLE}({words})\b(?!\s*')",
         rf"{_DONE_BY} {_ARTICLE}({words})\b(?!\s*'|[ -](?:token|account|identity))",

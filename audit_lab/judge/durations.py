@@ -23,7 +23,8 @@ _WHOLE = re.compile(
     r"|sequence|thing)|everything|it|all of (?:it|this)|the whole)\s+(?:took|lasted|spanned|spans|lasts|went on for"
     rf"|(?:was|is) (?:all )?over (?:in|within|after)|ended (?:after|within))\s+{_LENGTH}{_END}", re.IGNORECASE)
 _OVER = re.compile(
-    rf"\b(?:after|within|in)\s+{_LENGTH},?\s+(?:it|everything|the (?:whole thing|session|activity|case|visit|attack)|all)\s+(?:was|were|had been)"
+    rf"\b(?:after|within|in)\s+{_LENGTH},?\s+(?:it|everything|the (?:whole thing|session|activity|case|visit|attack)|all)\s+(?:was|were"
+    rf"|had been)"
     r"\s+(?:all\s+)?(?:over|done|finished|through)\b", re.IGNORECASE)
 _STAYED = re.compile(
     r"\bwebhook\s+(?:only\s+)?(?:stayed|lived|existed|remained|lasted|was (?:there|in place|active|alive|up))(?: in place)?\s+(?:for\s+)?"

@@ -16,7 +16,8 @@ from audit_lab.judge.korean_words import DEEDS, NAMED_DEEDS, Word, find_actions,
 HANGUL = re.compile("[\uac00-\ud7a3]")
 _SENTENCES = re.compile(r"(?<=[.;!?])\s+|\n")
 # Words that end like a verb and are none.
-_NO_ENDINGS = frozenset({"경고", "최고", "광고", "그리고", "다고", "라고", "순서", "에서", "문서", "부서", "앞서", "이어서", "하나", "이나"})
+_NO_ENDINGS = frozenset({"경고", "최고", "광고", "그리고", "다고", "라고", "순서", "에서",
+ "문서", "부서", "앞서", "이어서", "하나", "이나"})
 _ENDING = re.compile(
     r"(?:(?<![다라자냐])고|으며|[가-힣](?<!으)며|면서|지만|으나|[가-힣]는데|은데|인데|한데|던데|[가-힣]다가|되어|하여|자마자|므로|느라|거나"
     r"|[됐했었았였렸겼쳤났졌썼갔왔봤웠]나|[아어해여와워돼져려겨혀춰라]서|(?:되|하|히|리|당하|막히)자)$")
@@ -26,11 +27,13 @@ _NOUN_END = re.compile(r"(?:거부|거절|차단|반려|실패|성공|허용|통
 _AFTER_WORD = re.compile(r"^(?:뒤|후|다음|직후|이후|끝)(?:에|에도|에야|로|엔)?(?:야|는|도)?,?$|^(?:나서|난)(?:야|도)?,?$")
 _BEFORE_WORD = re.compile(r"^(?:전|직전|앞서)(?:에|서)?(?:야|는|도)?,?$|^기 ?전에$")
 _STARTS = re.compile(
-    r"^(?:그리고|그러나|하지만|다만|반면|한편|그래서|그(?:다음|후|뒤)(?:에|로)?|나중에|이어서?|뒤이어|곧이어|마지막으로|끝으로|그제야|다음으로|나머지(?:는|가)?),?$")
+    r"^(?:그리고|그러나|하지만|다만|반면|한편|그래서|그(?:다음|후|뒤)(?:에|로)?|나중에|이어서?|뒤이어|곧이어|마지막으로|끝으로|그제야"
+    r"|다음으로|나머지(?:는|가)?),?$")
 _LENGTH_TOKEN = re.compile(r"(?:초|분|시간|일|주)(?:쯤|정도|가량|남짓|도|이)?$")
 # What makes a clause the later or the earlier one of two.
 _LATER = re.compile(
-    r"(?:^|\s)(?:이후(?:에|에는)?|그\s?(?:다음|후|뒤)(?:에|에야|로)?|나중에|이어서?|뒤이어|곧이어|마지막으로|끝으로|그제야|다음으로|(?:초|분|시간)\S* (?:뒤|후)에?)(?=[\s,]+\S)")
+    r"(?:^|\s)(?:이후(?:에|에는)?|그\s?(?:다음|후|뒤)(?:에|에야|로)?|나중에|이어서?|뒤이어|곧이어|마지막으로|끝으로|그제야|다음으로|(?:초"
+    r"|분|시간)\S* (?:뒤|후)에?)(?=[\s,]+\S)")
 _EARLIER = re.compile(r"(?:^|\s)(?:그\s?전에|그보다 (?:먼저|앞서)|이에 앞서|그에 앞서|이보다 (?:먼저|앞서))(?=[\s,]|$)")
 _FIRST = re.compile(r"(?:^|\s)(?:먼저|우선|맨 처음|처음에는?)(?=[\s,]|$)")
 _JOINS = re.compile(r"^\S{0,3}?(?:과|와|및|이나|나|,|·|하고|또는|혹은)\s*$|^\s*(?:과|와|및|이나|나|하고|또는|혹은|,|·)\s*$")
@@ -111,7 +114,8 @@ def split_clauses(sentence: str) -> list[tuple[str, str]]:
             found.append((sentence[begin:word.start()].strip(), link))
             begin, link = word.start(), ""
         later = _AFTER_WORD.match(token) and before and not _LENGTH_TOKEN.search(before) and before not in ("그", "이")
-        earlier = _BEFORE_WORD.match(token) and (before.endswith("기") or before.endswith("기에") or re.search(r"(?:조회|생성|실행|삭제|열람|시도|변경|등록|부여|바인딩|발급)에?$", before))
+        earlier = _BEFORE_WORD.match(token) and (before.endswith("기") or before.endswith("기에") or re.search(r"(?:조회|생성|실행|삭제"
+            r"|열람|시도|변경|등록|부여|바인딩|발급)에?$", before))
         ends = bare not in _NO_ENDINGS and _ENDING.search(bare) and not _ONE_VERB.match(following) and not _AFTER_WORD.match(following)
         if bare == "보고" and not token.endswith(",") and not re.search(r"(?:을|를|도|먼저)$", before):
             ends = False
@@ -127,6 +131,9 @@ def split_clauses(sentence: str) -> list[tuple[str, str]]:
     return [*found, (rest, link)] if rest else found
 
 
+_TAKEN_BACK = ("refused", "all refused", "succeeded", "all done", "not possible")
+
+
 def _carry_back(clauses: list[Clause], clause: Clause) -> None:
     """Give an outcome that stands without a deed to the deeds of the clause before it."""
     if clause.deeds or clause.begins or not clauses or not clauses[-1].deeds:
@@ -137,7 +144,7 @@ def _carry_back(clauses: list[Clause], clause: Clause) -> None:
     if said in ("unclear", "tried", "done"):
         return
     for deed in clauses[-1].deeds:
-        if deed.said in ("tried", "done") and not deed.in_passing and said in ("refused", "all refused", "succeeded", "all done", "not possible"):
+        if deed.said in ("tried", "done") and not deed.in_passing and said in _TAKEN_BACK:
             deed.said = said
             clause.belongs_before = True
 
@@ -175,7 +182,8 @@ def _deeds(clause: Clause) -> list[Deed]:
     for thing in clause.things:
         # A binding or a list needs no verb: 'the cluster role binding was tried'.
         if (thing.kind, "self") in DEEDS and thing.start not in used:
-            if thing.kind in NAMED_DEEDS and not re.match(r"\S{0,4}\s*(?:\S+\s+){0,2}?(?:(?<!\s)[했하되됐된한]|시도|노[리렸]|요청|거부|거절|차단|막|실패|성공|허용|통과|반려|이루|없|에\s*$|(?<=\s)(?:이후|직후|뒤|다음)|\S*려)", text[thing.end:]):
+            if thing.kind in NAMED_DEEDS and not re.match(r"\S{0,4}\s*(?:\S+\s+){0,2}?(?:(?<!\s)[했하되됐된한]|시도|노[리렸]|요청|거부"
+                r"|거절|차단|막|실패|성공|허용|통과|반려|이루|없|에\s*$|(?<=\s)(?:이후|직후|뒤|다음)|\S*려)", text[thing.end:]):
                 continue
             whose = next((one for one in clause.things if one.kind == "admin" and one.end <= thing.start and one.start not in used), thing)
             found.append(((whose if thing.kind == "binding" else thing, False), Word("self", thing.end, thing.end)))
@@ -187,8 +195,7 @@ def _deeds(clause: Clause) -> list[Deed]:
         stop = max(thing.end, action.end)
         begins = [] if following is None else [word.start for word in (following[0][0], following[1]) if word.start >= stop]
         end = min(begins, default=len(text)) if following is not None else len(text)
-        if end < stop:
-            end = stop
+        end = max(end, stop)
         joined = following is not None and bool(_JOINS.match(text[stop:end]) or _CHAINED.search(text[action.start:end]))
         deeds.append(_deed(text, thing, action, passing, text[action.end:len(text) if joined else end], end))
     return [deed for deed in deeds if deed is not None]
@@ -226,7 +233,8 @@ def _object(text: str, things: list[Word], action: Word, used: set[int]) -> tupl
     for thing in things:
         if thing.start >= action.end and (thing.kind, action.kind) in DEEDS:
             between = text[action.start:thing.start]
-            if len(between.split()) <= 3 and (thing.kind == "thing" and re.fullmatch(r"\S{2}\s", between) or _IS_RELATIVE.search(between.split()[0])):
+            describes = _IS_RELATIVE.search(between.split()[0]) or (thing.kind == "thing" and re.fullmatch(r"\S{2}\s", between))
+            if describes and len(between.split()) <= 3:
                 is_thing_of_all = thing.kind == "thing"
                 return None if is_thing_of_all and near is not None and near.kind != "thing" else (thing, True)
             break

@@ -1,4 +1,7 @@
-"""A summary in Korean, held against the tables: deeds and their outcome, order, actors, how often; `korean_shares.py` has shares and lengths."""
+"""A summary in Korean, held against the tables: deeds and their outcome, how often, in what order, by whom.
+
+`korean_shares.py` has shares and lengths, `korean.py` the grammar.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ _PERSON = r"사람|직원|개발자|관리자|운영자|엔지니어|담당자|�
 _KINDS: tuple[tuple[str, frozenset[str]], ...] = (
     (r"서비스 ?(?:어카운트|계정)", frozenset({"service_account", "controller"})), (_PERSON, frozenset({"human"})),
     (r"노드|kubelet", frozenset({"node"})), (r"컨트롤러", frozenset({"controller"})),
-    (r"(?:익명|비인증|인증되지 않은|신원 없는)\s?(?:사용자|클라이언트|호출자|요청자|주체|행위자)", frozenset({"anonymous", "unauthenticated"})),
+    (r"(?:익명|비인증|인증되지 않은|신원 없는)\s?(?:사용자|클라이언트|호출자|요청자|주체|행위자)",
+     frozenset({"anonymous", "unauthenticated"})),
 )
 _WHICH = r"(?:(?:한|이|그|어느|해당|내부|외부|특정|새로운|새|CI|수상한|실제|일반)\s+)*"
 _ONE = r"(?:\s?(?:사용자|계정|한 명|신원))?"
 _ACTIVE = re.compile(r"[을를]\s|직접|시도|요청|실행|조회|접근|훑|노[리렸]|확인|했다|했습|했음|하였")
-_PASSIVE_NEXT = re.compile(r"^\s*(?:\S+\s+)?(?:생성|삭제|추가|등록|사용|부여|발급|변경)(?:되|된|됐)|^\s*(?:아니|아닌|없|새로 생|하나|두|세|네|\d)|^\s*만들어[져졌]")
+_PASSIVE_NEXT = re.compile(r"^\s*(?:\S+\s+)?(?:생성|삭제|추가|등록|사용|부여|발급|변경)(?:되|된|됐)|^\s*(?:아니|아닌|없|새로 생|하나|두"
+    r"|세|네|\d)|^\s*만들어[져졌]")
 _OWN_NAME = re.compile(r"(?:자기|자신의?|본인의?|스스로의|원래)\s?(?:이름|신원|계정|명의|권한)\S{0,2}만(?:을|으로)?\s")
 # What somebody should do or find out is nothing that was done.
 _ASKED = re.compile(r"야 (?:한|합|할|함)|[인는은]지\s|십시오|바랍|바람|필요|권장|권고|문의|여부|[될할]\s?수")
@@ -31,7 +36,8 @@ _PLACE = re.compile(r"(?<!파드)(?<!안)(?<!컨테이너)(?<!세션)(?<!내부)
 _DESCRIBED = re.compile(r"(?:[는한된의던할인적은]|위한|통한)\s+$")
 _PLACED = re.compile(r"(?:에서|[안내을를이가은는로서도고며뒤후,번회]|노드|파드|컨테이너)\s+$")
 _EXECS = ("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec")
-_BENIGN = re.compile(r"정상(?:적인?)?\s?(?:업무|작업|활동|운영)|통상(?:적인?)?\s?(?:업무|작업|활동)|무해|일상(?:적인?)?\s?(?:업무|작업|활동)")
+_BENIGN = re.compile(r"정상(?:적인?)?\s?(?:업무|작업|활동|운영)|통상(?:적인?)?\s?(?:업무|작업|활동)|무해|일상(?:적인?)?\s?(?:업무|작업"
+    r"|활동)")
 _MALICIOUS = re.compile(r"악의적|악성|공격자|침해|침입|유출")
 _DENIED_AFTER = re.compile(r"^[^.]{0,16}?(?:아니|않|없|어렵|다르|벗어)")
 HIGH, LOW = 0.7, 0.3
@@ -105,11 +111,13 @@ def _how_often(clause: Clause, deed: Deed, quantities: list[Quantity], numbers: 
     for number in quantities:
         if number.unit in LENGTHS or number.unit in ("명", "가지") or not deed.start <= number.start < deed.end:
             continue
-        if _thing_of(clause.text, number) not in (None, *deed.things, *(_ALSO.get(thing) for thing in deed.things)) or clause.text[number.end:].startswith(" 중"):
+        own = (None, *deed.things, *(_ALSO.get(thing) for thing in deed.things))
+        if _thing_of(clause.text, number) not in own or clause.text[number.end:].startswith(" 중"):
             continue
         lead = clause.text[:deed.start]
         is_described = _DESCRIBED.search(lead) or ("command" in deed.things and lead.strip() and not _PLACED.search(lead))
-        is_part = is_described or _PART.search(clause.text[:number.start]) or _PLACE.search(clause.text[:number.start]) or number.unit not in ("번", "회", "차례")
+        until = clause.text[:number.start]
+        is_part = is_described or _PART.search(until) or _PLACE.search(until) or number.unit not in ("번", "회", "차례")
         fits_one = any(number.fits(count) for count in {*counts, most})
         if number.low > most or (not fits_one and not is_part):
             yield f"says {_written(clause.text, number)} of '{_short(deed)}', the tables say {most}"
@@ -119,10 +127,13 @@ def _written(text: str, number: Quantity) -> str:
     return f"'{text[number.start:number.end].strip()}'"
 
 
-_BEFORE_NUMBER = re.compile(r"(네임스페이스|노드|시크릿|요청|호출|파드|롤|역할|바인딩|웹훅|토큰|크론잡|서비스 ?어카운트|신원|\S+)(?:[은는이가을를도의])?\s+(?:(?:약|총|모두|최소|최대|단|겨우|무려|거의)\s+)?$")
-_AFTER_NUMBER = re.compile(r"^\S{0,3}?(?:의)?\s?(?:(?:서로 )?다른\s+)?(네임스페이스|노드|시크릿|요청|호출|파드|롤|역할|바인딩|웹훅|토큰|크론잡|서비스 ?어카운트|신원)")
+_BEFORE_NUMBER = re.compile(r"(네임스페이스|노드|시크릿|요청|호출|파드|롤|역할|바인딩|웹훅|토큰|크론잡|서비스 ?어카운트|신원"
+    r"|\S+)(?:[은는이가을를도의])?\s+(?:(?:약|총|모두|최소|최대|단|겨우|무려|거의)\s+)?$")
+_AFTER_NUMBER = re.compile(r"^\S{0,3}?(?:의)?\s?(?:(?:서로 )?다른\s+)?(네임스페이스|노드|시크릿|요청|호출|파드|롤|역할|바인딩|웹훅|토큰"
+    r"|크론잡|서비스 ?어카운트|신원)")
 _KIND_OF = {
-    "네임스페이스": "namespace", "노드": "node", "시크릿": "secret", "요청": "request", "호출": "request", "파드": "pod", "롤": "role", "역할": "role",
+    "네임스페이스": "namespace", "노드": "node", "시크릿": "secret", "요청": "request", "호출": "request", "파드": "pod",
+    "롤": "role", "역할": "role",
     "바인딩": "binding", "웹훅": "webhook", "토큰": "token", "크론잡": "cron", "신원": "identity"}
 
 
@@ -185,11 +196,14 @@ def _actor(text: str, numbers: CaseNumbers) -> Iterable[str]:
         if subject and (not _ACTIVE.search(text[subject.end():]) or _PASSIVE_NEXT.search(text[subject.end():])):
             subject = None
         source = re.search(
-            rf"(?:^|\s)({words}){_ONE}(?:의|가 한|이 한|가 보낸|이 보낸|에게서 온|로부터 온|에 의한)\s(?:(?:모든|전체)\s)?(?:요청|호출|소행|행위|활동|세션)(?!\s?(?:토큰))", text)
-        is_one = re.search(rf"(?:행위자|주체|요청자|장본인|배후)(?:는|은|가)\s(?:\S+\s)?({words}){_ONE}(?:이다|다|였|로|입니|임)(?!\s?아니)", text)
+            rf"(?:^|\s)({words}){_ONE}(?:의|가 한|이 한|가 보낸|이 보낸|에게서 온|로부터 온|에 의한)\s(?:(?:모든|전체)\s)?(?:요청|호출"
+            rf"|소행|행위|활동|세션)(?!\s?(?:토큰))", text)
+        is_one = re.search(rf"(?:행위자|주체|요청자|장본인|배후)(?:는|은|가)\s(?:\S+\s)?({words}){_ONE}(?:이다|다|였|로|입니"
+            rf"|임)(?!\s?아니)", text)
         match = subject or source or is_one
         if match and not kinds & numbers.kinds and not re.search(r"아니|아닌", text[match.end():match.end() + 8]):
-            yield f"names '{match.group(1)}' as the actor, the tables say {', '.join(sorted(kind.replace('_', ' ') for kind in numbers.kinds))}"
+            true = ", ".join(sorted(kind.replace("_", " ") for kind in numbers.kinds))
+            yield f"names '{match.group(1)}' as the actor, the tables say {true}"
             return
     impersonated = numbers.succeeded.get("impersonate", 0)
     if impersonated and _OWN_NAME.search(text) and not re.search(r"않|아니|못", text):

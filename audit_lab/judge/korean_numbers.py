@@ -1,4 +1,4 @@
-"""How Korean prose writes numbers: digits, native and Sino-Korean numerals, ranges ('두세'), bounds ('스무 건이 넘는'), and what is counted.
+"""How Korean prose writes numbers: digits, native and Sino-Korean numerals, ranges ('두세') and bounds ('스무 건이 넘는').
 
 A number is read only where a counter or a known thing follows it, so that a status code ('403') or a name counts nothing.
 """
@@ -24,14 +24,17 @@ _RANGES: dict[str, tuple[float, float]] = {
 _NATIVE = f"(?:{'|'.join(_TENS)})(?:{'|'.join(_ONES)})?|{'|'.join(sorted(_ONES, key=len, reverse=True))}"
 _NUMBER = rf"\d[\d,]*|{'|'.join(sorted(_RANGES, key=len, reverse=True))}|{_NATIVE}|[일이삼사오육칠팔구십백천만]*[십백천만]|[삼사오육칠팔구]"
 LENGTHS = {"초": 1.0, "분": 60.0, "시간": 3600.0, "일": 86400.0, "주": 604800.0, "개월": 2592000.0}
-_COUNTERS = r"초|분(?!의)|시간|일(?![가-힣]{2})|주(?![가-힣]{2})|개월|번(?!째|호| 째)|회|차례|건|개(?![월인발별])|대(?!부분|상|화)|곳|군데|명|가지"
+_COUNTERS = (
+    r"초|분(?!의)|시간|일(?![가-힣]{2})|주(?![가-힣]{2})|개월|번(?!째|호| 째)|회|차례|건|개(?![월인발별])|대(?!부분|상|화)"
+    r"|곳|군데|명|가지")
 # A range needs a unit of its own or a thing: '일곱 네임스페이스'.
 _THINGS = r"(?=\s(?:네임스페이스|노드|시크릿|파드|요청|호출|웹훅|토큰|역할|롤|바인딩|크론잡))"
 _QUANTITY = re.compile(
     rf"(?<![가-힣A-Za-z0-9_.:+\-])(?P<n>{_NUMBER})(?P<more>여)?(?:\s?(?P<unit>{_COUNTERS})|{_THINGS})")
 _AFTER: tuple[tuple[str, re.Pattern[str]], ...] = tuple((kind, re.compile(rf"^{pattern}")) for kind, pattern in (
     ("above", r"(?:을|를|이|가|도)?\s*(?:훨씬\s*|훌쩍\s*)?(?:넘|초과|웃돌|상회)"), ("least", r"\s*이상"),
-    ("below", r"(?:도|이|가|에도|에)?\s*(?:채\s*)?(?:안\s*(?:되|된|돼|됐|걸)|(?:되|걸리)지\s*않|못\s*(?:되|미치|미친)|미치지\s*못)|\s*미만"),
+    ("below", r"(?:도|이|가|에도|에)?\s*(?:채\s*)?(?:안\s*(?:되|된|돼|됐|걸)|(?:되|걸리)지\s*않|못\s*(?:되|미치|미친)|미치지\s*못)"
+        r"|\s*미만"),
     ("most", r"\s*(?:이하|이내|안에|내에|안팎에)"), ("near", r"\s*(?:정도|쯤|가량|남짓|안팎|내외|(?:에 )?가까[이운]|(?:에 )?육박|전후)")))
 _BEFORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple((kind, re.compile(rf"(?:^|\s)(?:{words})\s+$")) for kind, words in (
     ("least", "최소|적어도|족히|못해도"), ("most", "최대|많아야|기껏해야"), ("near", "약|대략|거의|얼추|한|어림잡아")))

@@ -12,7 +12,8 @@ _THINGS: tuple[tuple[str, str], ...] = (
     ("wild_role", r"와일드카드\S*(?: \S+){0,1}? ?(?:역할|롤)"), ("role", r"(?<![가-힣])(?:클러스터 ?)?(?:역할|롤)(?! ?바인딩|[가-힣]*백)"),
     ("account", r"서비스 ?(?:어카운트|계정)"), ("token", r"토큰"), ("command", r"명령어?|커맨드"),
     ("privileged_pod", r"특권\S{0,2} ?(?:파드|컨테이너)"), ("cron", r"크론 ?잡"), ("daemon", r"데몬 ?셋"), ("webhook", r"웹 ?훅"),
-    ("pod", r"파드|컨테이너"), ("workload", r"디플로이먼트|워크로드|(?<![가-힣])잡(?=[을를이은 ])"), ("csr", r"인증서(?: 서명| 발급)? ?요청|CSR"), ("certificate", r"인증서"), ("dns", r"(?:Core)?DNS"),
+    ("pod", r"파드|컨테이너"), ("workload", r"디플로이먼트|워크로드|(?<![가-힣])잡(?=[을를이은 ])"), ("csr", r"인증서(?: 서명"
+        r"| 발급)? ?요청|CSR"), ("certificate", r"인증서"), ("dns", r"(?:Core)?DNS"),
     ("event", r"이벤트"), ("namespace", r"네임스페이스"), ("config", r"컨피그 ?맵"), ("node", r"노드"), ("port", r"포트"),
     ("identity", r"신원|명의|(?:다른|남의|타인의?|동료의?) ?(?:사용자|계정|사람|이름|서비스 어카운트)?"), ("rights", r"권한"),
     ("thing", r"아무것|무언가|것(?=[은이도을 ])|객체|오브젝트|리소스|(?<=[가-힣] )(?:작업|요청|행위)(?=[은이도가는 ])"),
@@ -22,8 +23,10 @@ _ACTIONS: tuple[tuple[str, str], ...] = (
     ("list", r"나열|열거|훑"), ("read", _READ),
     ("make", r"생성|만들|만든|만드|작성|추가|설치|등록|배포|띄[우운웠]|기동|쓰기|썼|쓴(?= )|쓰려|올렸|올린"),
     ("change", r"변경|수정|바꾸|바꾼|바꿨|바뀌|바뀐|고치|고쳤|고친|편집|패치|갱신|덮어|넓[히혔혀]|조작"),
-    ("delete", r"삭제|제거|지우|지운|지웠|지워|없애|없앴|없앤"), ("run", r"실행|돌[리렸린려]|수행"), ("enter", r"접속|들어가|들어간|들어갔"),
-    ("grant", r"부여|획득|얻|할당|줬|주었|넘겨|쥐여"), ("issue", r"발급|발행"), ("approve", r"승인|서명"), ("ask", r"확인|물[어었었]|점검|문의"),
+    ("delete", r"삭제|제거|지우|지운|지웠|지워|없애|없앴|없앤"), ("run", r"실행|돌[리렸린려]|수행"), ("enter", r"접속|들어가|들어간"
+        r"|들어갔"),
+    ("grant", r"부여|획득|얻|할당|줬|주었|넘겨|쥐여"), ("issue", r"발급|발행"), ("approve", r"승인|서명"), ("ask", r"확인|물[어었었]|점검"
+        r"|문의"),
     ("pose", r"가장(?=[하한했해,]|\s*$)|사칭|행세|빌[려린렸리]|위장"), ("forward", r"포워딩|포워드"),
 )
 _EXEC = ("pod_exec", "pod_attach", "ephemeral_container", "kubelet_exec")
@@ -41,7 +44,8 @@ DEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("wild_role", "make"): ("role_wildcard",), ("wild_role", "change"): ("role_wildcard",),
     ("role", "make"): ("role_write",), ("role", "change"): ("role_write",), ("role", "read"): ("rbac_read",),
     ("account", "make"): ("service_account_create",), ("account", "pose"): ("impersonate",), ("identity", "pose"): ("impersonate",),
-    ("token", "issue"): _TOKEN, ("token", "make"): _TOKEN, ("token", "read"): ("command_token_read",), ("command", "run"): _EXEC, ("pod", "enter"): _EXEC,
+    ("token", "issue"): _TOKEN, ("token", "make"): _TOKEN, ("token", "read"): ("command_token_read",),
+    ("command", "run"): _EXEC, ("pod", "enter"): _EXEC,
     **{("privileged_pod", action): ("pod_privileged",) for action in _WRITES},
     **{("cron", action): ("workload_scheduled",) for action in _WRITES},
     **{("daemon", action): ("workload_on_every_node",) for action in _WRITES},

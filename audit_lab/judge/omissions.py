@@ -36,8 +36,10 @@ _SAID = {
         r"|resistance|거부|거절|차단|허용|성공", re.IGNORECASE),
     "window": re.compile(r"window|maintenance|scheduled|변경 ?시간|작업 ?시간|점검|윈도", re.IGNORECASE),
     "known": re.compile(
-        r"\b(work|know|knew|us|writ|wrote|famil)\w*\b[^.;]{0,40}\bnamespaces?\b|\bnamespaces?\b[^.;]{0,40}\b(before|known?|usual|work\w*|own)\b"
-        r"|worked (there|here)|이전에 작업|(?:전에|예전에|평소|늘)\s(?:\S+\s)?(?:작업|일)\S{0,3} (?:곳|네임스페이스|데)|기존\S* 네임스페이스|익숙", re.IGNORECASE),
+        r"\b(work|know|knew|us|writ|wrote|famil)\w*\b[^.;]{0,40}\bnamespaces?\b|\bnamespaces?\b[^.;]{0,40}\b(before|known?|usual|work\w*"
+        r"|own)\b"
+        r"|worked (there|here)|이전에 작업|(?:전에|예전에|평소|늘)\s(?:\S+\s)?(?:작업|일)\S{0,3} (?:곳|네임스페이스|데)"
+        r"|기존\S* 네임스페이스|익숙", re.IGNORECASE),
     "wrote": re.compile(r"own(s|er|ed)?\b|most (earlier |of the )?writes|wrote there|its (own )?namespace|소유|쓰기", re.IGNORECASE),
     "source": re.compile(r"same source|same address|known (source|address)|같은 출발지|같은 주소", re.IGNORECASE),
 }

@@ -1,4 +1,4 @@
-"""What the words around a deed say of its outcome: done, refused, only tried, not done; and of every try or of some.
+"""What the words around a deed say of its outcome in English: done, refused, only tried, not done; and of every try or of some.
 
 Precision comes first: what could be read in two ways is 'unclear', and nothing is said of it.
 """
@@ -20,30 +20,28 @@ NO_NEGATION = re.compile(
     r"|(?:did|does|could|was)(?:n't| not) (?:stop(?:ped)?(?: at| with| from)?"
     r"|refrain from|hesitate to|prevent\w*(?: from)?|end (?:at|with)))\b", _I)
 _OUTCOME_WORD = (
-    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|thwarted|foiled|rebuffed|bounced|repelled|turned (?:down|away|back)"
+    r"(?:den(?:ied|ials?)|refus(?:ed|als?)|reject(?:ed|ions?)|forbidden|blocked|stopped|thwarted|foiled|rebuffed|bounced|repelled"
+    r"|turned (?:down|away|back)"
     r"|fail(?:ed|ures?)|errors?|objections?|resistance|40[13]s?)")
 _OTHER_REFUSALS = re.compile(
     rf"\b(?:none|nothing|no|never|not|nobody|without|neither)\b[^,;]{{0,40}}?\b{_OUTCOME_WORD}\b"
     r"|\b(?:denied|refused|rejected) (?:requests?|calls?|attempts?)\b"
     r"|\b(?:requests?|calls?|of them) (?:were|was) (?:denied|refused|rejected)\b", _I)
 _NEGATED = re.compile(r"\b(no|not|never|without|nothing|none|nobody|no one|neither|nor|\w+n't)\b", _I)
-_KOREAN = re.compile("[\uac00-\ud7a3]")
-# 'A and B were refused': the verb of A stands behind B; and where a clause ends.
-_AND_KO = re.compile(r"\s*(?:과|와|및|이나|하고|,|·)(?:\s|$)")
-_CLAUSE_KO = re.compile(r"(?<=[고며만나서])[,\s]|,\s")
-_NEGATED_KO = re.compile(r"지[는도]? ?않|없었|없음|없습|못했|하지 못")
 _REFUSED = re.compile(
     r"\b(den(?:y|ied|ials?)|refus\w+|reject\w*|forbidden|block(?:ed|s)|declined|turned (?:down|away|back)|in vain"
-    r"|thwart(?:ed|s)|foiled|rebuff(?:ed|s)|bounced|repelled|repulsed|knocked back|sent away|shut out|barred|disallowed|quashed|prevented|nipped"
-    r"|(?:was|were|got|been) stopped|(?:came|amounted|led) to nothing|fell through|(?:went|got) nowhere|met with (?:a |an )?(?:40[13]|error)|without success|unsuccess\w*"
-    r"|fail(?:ed|s|ure)?|off limits)\b|거부|거절|차단|실패|금지", _I)
+    r"|thwart(?:ed|s)|foiled|rebuff(?:ed|s)|bounced|repelled|repulsed|knocked back|sent away|shut out|barred|disallowed|quashed|prevented"
+    r"|nipped"
+    r"|(?:was|were|got|been) stopped|(?:came|amounted|led) to nothing|fell through|(?:went|got) nowhere|met with (?:a |an )?(?:40[13]"
+    r"|error)|without success|unsuccess\w*"
+    r"|fail(?:ed|s|ure)?|off limits)\b", _I)
 _TRIED = re.compile(
     r"\b(tr(?:y|ied|ies|ying)|attempt\w*|sought|wanted|would|could|may|might|can|asked? (?:whether|if|for|what)|check\w*"
-    r"|probe[ds]?|plan\w*|aim\w*|intend\w*|rights? to|able to|looking for)\b|시도|려고|요청", _I)
+    r"|probe[ds]?|plan\w*|aim\w*|intend\w*|rights? to|able to|looking for)\b", _I)
 # A deed is told in the past: a bare infinitive ('attempts to list secrets and patch deployments') tells none.
 _PAST = re.compile(
-    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote|taken|torn|put|set|sent|got rid|overwrote|overwritten)\b|\w+(?:ion|ing)\b"
-    r"|[\uac00-\ud7a3]", _I)
+    r"\w+ed\b|\b(?:read|ran|run|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote|taken|torn|put|set|sent|got rid"
+    r"|overwrote|overwritten)\b|\w+(?:ion|ing)\b", _I)
 # 'The binding it wanted' was wanted, and something was done to it.
 _WISHED_FOR = re.compile(
     r"\b(?:that |which )?(?:it|he|she|they|the \w+) (?:wanted|asked for|sought|tried|aimed for|planned|intended|needed)\b(?!\s+to\b)", _I)
@@ -54,14 +52,17 @@ _CANNOT = re.compile(
 # What ends the clause of a deed and says that it came to nothing: 'was not', 'did not work', 'was not permitted'.
 _CAME_TO_NOTHING = re.compile(
     r"^\s*(?:\w+\s+){0,2}?(?:(?:was|were|is|are|did|could|has|had)(?: not|n't)|never)"
-    r"(?P<verb> (?:work|succeed|go through|get through|(?:been )?(?:permitted|allowed|possible|granted|accepted|authori[sz]ed|successful)))?"
+    r"(?P<verb> (?:work|succeed|go through|get through|(?:been )?(?:permitted|allowed|possible|granted|accepted|authori[sz]ed"
+    r"|successful)))?"
     r"\s*(?:[,.;]|$|and\b|but\b|while\b)", _I)
 _SUCCEEDED = re.compile(
     r"\b(?:worked|succeeded|(?:went|got|came|made it|passed|sailed) through|paid off|took effect"
-    r"|(?:was|were|got) (?:all )?(?:allowed|permitted|granted|accepted|admitted|successful|honou?red|approved|let through|waved through))\b|성공", _I)
+    r"|(?:was|were|got) (?:all )?(?:allowed|permitted|granted|accepted|admitted|successful|honou?red|approved|let through"
+    r"|waved through))\b", _I)
 _NOT_ONE = re.compile(r"\b(?:not (?:one|a single)|none of (?:the|its|these)|no)\s+(?:\w+\s+){0,2}$", _I)
 # 'It had never done so before', 'who did it is unknown': nothing is said of what happened.
-_ASIDE = re.compile(r"\bnever\b[^.;]*\bbefore\b(?=\W*$|,| and| but)|\bnever before\b|\b(?:is|remains|was) (?:unknown|unclear|not known|not clear)\b", _I)
+_ASIDE = re.compile(r"\bnever\b[^.;]*\bbefore\b(?=\W*$|,| and| but)|\bnever before\b|\b(?:is|remains|was) (?:unknown|unclear|not known"
+    r"|not clear)\b", _I)
 _MANAGED = re.compile(r"\b(?:managed to|succeeded in|successfully|(?:was|were) able to)\b", _I)
 _UNREAL = re.compile(r"\b(?:would|could|may|might|if|whether|unless|should|had it|perhaps|possibly|hardly|partly|unsuccess\w*)\b", _I)
 # 'Had the webhook been deleted', 'it may have listed secrets': nothing is said of what happened.
@@ -70,16 +71,16 @@ _IMAGINED = re.compile(r"\b(?:would|might|may|can|if|unless|perhaps|possibly)\b"
 # 'No pods, jobs or webhooks were deleted': what a negation covers reaches over commas as long as no verb comes.
 _NEGATED_LIST = re.compile(r"\b(?:no|neither|none|without|never|nor|nothing|not)\b(?P<between>[^.;:]*)$", _I)
 _VERB = re.compile(r"\b(?:was|were|is|are|has|had|did|but|while|then|it|they|he|she)\b", _I)
-_ACTED = re.compile(r"\w+ed\b|\b(?:read|ran|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b|[\uac00-\ud7a3]", _I)
+_ACTED = re.compile(r"\w+ed\b|\b(?:read|ran|made|wrote|written|got|gave|given|bound|took|stole|held|had|rewrote)\b", _I)
 _OPEN_LIST = re.compile(r"\b(?:can|could|would|might|may|to)\b(?P<between>[^.;:]*(?:,|\band\b|\bor\b)\s*)$", _I)
 _TOLD = re.compile(
-    r"\W*(?:\w+(?:ed|ing)|ran|made|wrote|got|gave|bound|took|stole|held|had)\b|[^a-z]*[\uac00-\ud7a3]|.*\b(?:was|were|been)\b", _I)
-_EVERY = re.compile(r"\b(?:every|each|all|any|always|everywhere|throughout)\b|모두|전부|매번|항상", _I)
+    r"\W*(?:\w+(?:ed|ing)|ran|made|wrote|got|gave|bound|took|stole|held|had)\b|.*\b(?:was|were|been)\b", _I)
+_EVERY = re.compile(r"\b(?:every|each|all|any|always|everywhere|throughout)\b", _I)
 # What narrows 'every': a place, a rest, an exception.
 _NARROWED = re.compile(
     r"\b(?:ns-\d|kube-\w+|other|others|own|except|but|than|apart|save|further|later|remaining|rest|elsewhere|these|those|them|which|most"
     r"|almost|nearly|some|after|before|since|then|until|system|one|two|three|four|five|six|\d+|with|outside|inside|wildcard"
-    r"|default)\b|(?<!all )(?<!each )(?<!every )(?<!one )\bof its\b|제외|외에|나머지", _I)
+    r"|default)\b|(?<!all )(?<!each )(?<!every )(?<!one )\bof its\b", _I)
 _ALL_OF = re.compile(r"\ball (?:of )?(?:the |its |these )?(?:two|three|four|five|six|\d+)\b", _I)
 _JOINED = re.compile(r",|;|:|\b(?:and|but|while|whereas|although|though|before|after|then)\b", _I)
 # A later clause still speaks of the deed where it begins like this: 'but was refused', ', five of these denied', ', in vain'.
@@ -118,15 +119,9 @@ def read_outcome(before: str, words: str, after: str) -> Outcome:
     >>> read_outcome("Every attempt to ", "write a role", " failed"), read_outcome("It could not ", "list secrets", "")
     ('all refused', 'not possible')
     """
-    if _KOREAN.search(words):
-        return _read_korean(words, after)
-    return _read_english(before, words, after)
-
-
-def _read_english(before: str, words: str, after: str) -> Outcome:
-    own = _own_clauses(after)
+    own, whole = _own_clauses(after), f"{before}{words}{after}"
     is_cut, after = len(own) < len(after), _WISHED_FOR.sub(" ", own)
-    if _INVERTED.search(before) or _ASIDE.search(f"{before}{words}{after}") or _IMAGINED.search(f"{before} {words}"):
+    if _INVERTED.search(before) or _ASIDE.search(whole) or _IMAGINED.search(f"{before} {words}"):
         return "unclear"
     parts = [_OTHER_REFUSALS.sub(" ", part) for part in (before, words, after)]
     # 'Tried, among other things, to run commands': an infinitive tells nothing as done.
@@ -163,24 +158,6 @@ def _denied_or_refused(before: str, words: str, after: str, parts: list[str], he
     if refused:
         return "all refused" if _of_every(before, first, f"{words}{after}") and not _SUCCEEDED.search(after) else "refused"
     return None
-
-
-def _read_korean(words: str, after: str) -> Outcome:
-    """Return what is said of a deed in Korean, whose verb comes last; a tried deed's outcome may stand in the next clause."""
-    if _AND_KO.match(after):
-        return "unclear"
-    clause = _CLAUSE_KO.split(after)[0]
-    whole = words + (after if _TRIED.search(words + clause) else clause)
-    refused, hedged = _REFUSED.search(_OTHER_REFUSALS.sub(" ", whole)), _TRIED.search(whole)
-    negated = _NEGATED_KO.search(words + clause[:14])
-    every = _of_every("", after, whole)
-    if negated:
-        return "unclear" if refused or hedged else "not done"
-    if refused:
-        return "all refused" if every and not _SUCCEEDED.search(after) else "refused"
-    if _SUCCEEDED.search(whole):
-        return "all done" if every else "done"
-    return "tried" if hedged else "done"
 
 
 def _own_clauses(after: str) -> str:

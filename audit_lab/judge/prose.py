@@ -18,8 +18,8 @@ from audit_lab.judge.durations import check_durations, is_known_length
 from audit_lab.judge.korean import HANGUL
 from audit_lab.judge.korean_check import check_korean
 from audit_lab.judge.outcomes import NO_NEGATION
-from audit_lab.judge.wholes import check_wholes
 from audit_lab.judge.shares import LIMITED, RATIOS, check_shares
+from audit_lab.judge.wholes import check_wholes
 
 # Words of prose -> predicates: at least one of them must have happened when prose says so.
 _MENTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -96,7 +96,8 @@ def _by_language(summary: str) -> tuple[str, str]:
 
 # Times of day, offsets, codes of responses: numbers that count nothing.
 _NO_COUNTS = re.compile(
-    r"\b(?:20[014]|40[01349]|422|429|50[0234])\b(?!\s+(?:\w+\s+)?(?:requests?|events?|calls?|secrets?|nodes?|namespaces?|times)\b)|\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
+    r"\b(?:20[014]|40[01349]|422|429|50[0234])\b(?!\s+(?:\w+\s+)?(?:requests?|events?|calls?|secrets?|nodes?|namespaces?|times)\b)"
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b|[+@]\d+\s?s\b|\b(?:http|status|code)\s+\d{3}\b"
     r"|\b\d{3}(?=\s+(?:responses?|errors?|status|codes?|forbidden|unauthori[sz]ed)\b)|\b[45]\d\ds\b"
     r"|(?<=\ba )[45]\d\d\b|\b(?<=with )[45]\d\d\b(?!\s+\w+s\b)|\b(?<=as )[45]\d\d\b|\b(?<=by )[45]\d\d\b(?!\s+\w+s\b)")
 
@@ -171,7 +172,8 @@ _SECRETS_AFTER = re.compile(
 _NO_WRITES = re.compile(
     r"\bread[- ]only\b|only (reads?|read requests)|(no|without( any)?) (changes|writes|modifications)\b", re.IGNORECASE)
 _NO_DENIALS = re.compile(
-    rf"\b(?:it|the (?:account|user|session|actor|workload|person)) (?:met|encountered|ran into|faced) no (?:resistance|refusals?|denials?|objections?){LIMITED}"
+    rf"\b(?:it|the (?:account|user|session|actor|workload|person)) (?:met|encountered|ran into|faced) no (?:resistance|refusals?|denials?"
+    rf"|objections?){LIMITED}"
     rf"|(nothing|no requests?|none)( of (them|the (requests|calls)))? (was|were) (denied|forbidden|refused){LIMITED}|\bno denials\b"
     r"|all (requests )?(were )?allowed" + LIMITED,
     re.IGNORECASE)

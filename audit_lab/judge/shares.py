@@ -1,4 +1,4 @@
-"""What prose says of all, most, half or none of the requests, held against how many were refused."""
+"""What English prose says of all, most, half or none of the requests, held against how many were refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _OF_REQUESTS = (
 _COUNTED = r"(?:\s*\d+\s+(?:requests?|calls?))?"
 _WERE = r"(?:\s*(?:were|was|got|being|have been|had been))?\s+"
 DENIED = (
-    r"(?:denied|refused|rejected|forbidden|turned (?:down|away|back)|bounced|rebuffed|blocked|declined|barred|thwarted|repelled|knocked back"
+    r"(?:denied|refused|rejected|forbidden|turned (?:down|away|back)|bounced|rebuffed|blocked|declined|barred|thwarted|repelled"
+    r"|knocked back"
     r"|sent away|shut out|stopped|disallowed)")
 # Answered with a refusal is not let through.
 ALLOWED = (
@@ -32,7 +33,8 @@ _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
     rf"(?:^|(?<=[.;!?]\s))(?P<amount>everything|nothing|not a single request|not one request)(?P<n>){_ENDED}{LIMITED}",
     rf"(?:^|(?<=[.;!?]\s))(?P<amount>nothing)(?P<n>) (?:that|of {_WHAT}|(?:this|the|that) [^,.;]{{1,40}} (?:asked for|tried)){_ENDED}",
     rf"\b(?P<n>)(?P<amount>{_AMOUNT}|\d+(?:[.]\d+)?\s?%)\s+{_OF_REQUESTS}{_COUNTED}{_ENDED}",
-    rf"\b(?P<n>)(?P<amount>{_AMOUNT})\s+{_OF_REQUESTS}{_COUNTED}\s+(?P<allowed>succeeded|came through|went through|got through|made it through|passed|worked)(?P<denied>)\b",
+    rf"\b(?P<n>)(?P<amount>{_AMOUNT})\s+{_OF_REQUESTS}{_COUNTED}\s+(?P<allowed>succeeded|came through|went through|got through"
+    rf"|made it through|passed|worked)(?P<denied>)\b",
     rf"\b(?P<amount>all|half)(?: of)?\s+(?:the\s+)?(?P<n>{NUMBER})\s+(?:\w+\s+)?(?:requests?|calls?){_ENDED}",
 ))
 # 'One request in five', 'nine in ten requests', 'two thirds of the requests': a share, and no count of anything.
@@ -54,12 +56,6 @@ _NOT = re.compile(r"\bnot\s+$", re.IGNORECASE)
 _ALL_BUT = re.compile(r"\ball but\s+$", re.IGNORECASE)
 _ONLY = re.compile(r"\b(?:only|just|exactly|a single|total of)\s+$", re.IGNORECASE)
 _SPOKE_OF_REQUESTS = re.compile(r"\b(?:requests?|calls?)\W+(?:and\W+)?$", re.IGNORECASE)
-_KOREAN = re.compile(
-    r"(?<!이 )(?<!그 )(?<!해당 )(?<!조회 )(?<!목록 )(?<!발급 )(?<!생성 )(?<!삭제 )(?<!변경 )(?<!실행 )"
-    r"요청\S*(?:\s*\d+건\S*)?\s*(?P<amount>모두|전부|대부분|절반)\s*(?:\S+\s+)?"
-    r"(?:(?P<denied>거부|거절|차단)|(?P<allowed>허용|성공))")
-_NONE_KOREAN = re.compile(r"(?:거부|거절|차단)\S*\s*(?:요청|호출)?\S*\s*(?:없었|없음|없습)|(?:거부|거절|차단)되지 않")
-_IN_ENGLISH = {"모두": "all", "전부": "all", "대부분": "most", "절반": "half"}
 _LIMITS = {
     "all": (1.0, 1.0), "every": (1.0, 1.0), "each": (1.0, 1.0), "most": (0.5, 1.0), "the majority": (0.5, 1.0), "half": (0.4, 0.6),
     "none": (0.0, 0.0), "everything": (1.0, 1.0), "nothing": (0.0, 0.0), "not a single request": (0.0, 0.0),
@@ -79,14 +75,12 @@ def check_shares(summary: str, numbers: CaseNumbers) -> Iterable[str]:
     whole = f"the tables say {denied} of {events} requests refused"
     wrong = [*_amounts(summary, events, denied), *_fractions(summary, events, denied), *_exact(summary, events, denied)]
     yield from (f"says '{said}', {whole}" for said in wrong)
-    if _NONE_KOREAN.search(summary) and denied:
-        yield f"says that nothing was denied, {whole}"
 
 
 def _amounts(summary: str, events: int, denied: int) -> Iterable[str]:
     """Yield what is wrong of all, most, half or none of the requests."""
-    for match in (match for pattern in (*_PATTERNS, _KOREAN) for match in pattern.finditer(summary)):
-        amount = _IN_ENGLISH.get(match["amount"], match["amount"].lower())
+    for match in (match for pattern in _PATTERNS for match in pattern.finditer(summary)):
+        amount = match["amount"].lower()
         counted = match.groupdict().get("n")
         # 'All six token requests' are not all requests.
         before = summary[: match.start()]

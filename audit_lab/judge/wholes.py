@@ -1,4 +1,4 @@
-"""What English prose says of a whole case without naming a deed: nothing was changed, objects were deleted, more was refused than allowed."""
+"""What English prose says of a whole case: nothing was changed, objects were deleted, more was refused than allowed."""
 
 from __future__ import annotations
 
@@ -15,46 +15,65 @@ _CHANGED = rf"changed|modified|altered|written|overwritten|edited|patched|update
 _DELETED = r"deleted|removed|erased|wiped|destroyed"
 # A scope behind 'nothing was written' takes it back: under that name, in kube-system, by it.
 _SCOPE = (
-    r"(?!\s+(?:\w+\s+)?(?:under|as|with|to|through|within|during|for|of|using|while|when|once|afterwards|anymore|else|elsewhere|anew|successfully)\b)"
+    r"(?!\s+(?:\w+\s+)?(?:under|as|with|to|through|within|during|for|of|using|while|when|once|afterwards|anymore|else|elsewhere|anew"
+    r"|successfully)\b)"
     + LIMITED.replace("|by)", ")"))
 _NOTHING = re.compile(
-    rf"(?:^|(?<=[.;!?,:] ))\W*(?:and |but |yet |while )?(?:nothing|not (?:a single|one) (?:object|thing|resource)|no (?:objects?|resources?)) (?:new )?(?:at all )?"
+    rf"(?:^|(?<=[.;!?,:] ))\W*(?:and |but |yet |while )?(?:nothing|not (?:a single|one) (?:object|thing|resource)|no (?:objects?"
+    rf"|resources?)) (?:new )?(?:at all )?"
     rf"(?:was|were|got|has been|had been) (?:ever |actually )?(?:(?P<changed>{_CHANGED})|(?P<deleted>{_DELETED})){_SCOPE}"
-    rf"|\b(?:it|he|she|they|the (?:user|account|session|person|actor|workload)) (?:(?P<changed_it>{_CHANGED})|(?P<deleted_it>{_DELETED})) nothing(?= *(?:[.;,]|$|at all|and\b|but\b))"
-    r"|(?:^|(?<=[.;!?] ))\W*(?:the session |it |this )?(?P<looked>only looked(?: around)?|merely looked|did nothing but (?:look|read))(?: at [^,.;]{1,40})?(?= *[.;]|$)", _I)
-_EXCEPT = re.compile(r"\b(?:apart from|other than|aside|besides|except|save for|beyond|but for|but the|outside of|with the exception|bar the|more than)\b", _I)
-_NO_DELETIONS = re.compile(rf"\b(?:no|without(?: any)?|not a single) (?:deletions?|removals?|deletes?)\b{_SCOPE}(?=[^.;]{{0,30}}(?:[.;,]|$))", _I)
+    rf"|\b(?:it|he|she|they|the (?:user|account|session|person|actor|workload)) (?:(?P<changed_it>{_CHANGED})"
+    rf"|(?P<deleted_it>{_DELETED})) nothing(?= *(?:[.;,]|$|at all|and\b|but\b))"
+    r"|(?:^|(?<=[.;!?] ))\W*(?:the session |it |this )?(?P<looked>only looked(?: around)?|merely looked|did nothing but (?:look"
+    r"|read))(?: at [^,.;]{1,40})?(?= *[.;]|$)", _I)
+_EXCEPT = re.compile(r"\b(?:apart from|other than|aside|besides|except|save for|beyond|but for|but the|outside of|with the exception"
+    r"|bar the|more than)\b", _I)
+_NO_DELETIONS = re.compile(rf"\b(?:no|without(?: any)?|not a single) (?:deletions?|removals?|deletes?)\b{_SCOPE}(?=[^.;]{{0,30}}(?:[.;,]"
+    rf"|$))", _I)
 _OBJECTS = re.compile(
-    rf"\b(?<!no )(?<!not )(?<!any )(?:(?:several|some|a few|many|multiple|various|numerous|a number of|two|three|four|five|dozens of|other)\s+)(?:\w+\s+)?(?:objects?|resources?|things|settings|items)\s+"
+    rf"\b(?<!no )(?<!not )(?<!any )(?:(?:several|some|a few|many|multiple|various|numerous|a number of|two|three|four|five|dozens of"
+    rf"|other)\s+)(?:\w+\s+)?(?:objects?|resources?|things|settings|items)\s+"
     rf"(?:was|were|got|had been|have been)\s+(?:(?P<changed>{_CHANGED})|(?P<deleted>{_DELETED}))\b", _I)
 # 'Left alone': the thing before was not written.
 _LEFT = (
     r"(?:was|were|stayed|remained|are|is|has been|had been|have been)\s+(?:\w+\s+)?"
-    r"(?:left (?:alone|untouched|as (?:it|they) (?:was|were)|in peace|unchanged|intact)|untouched|unchanged|intact|unmodified|unaltered|not (?:touched|changed|altered|modified|edited))\b")
+    r"(?:left (?:alone|untouched|as (?:it|they) (?:was|were)|in peace|unchanged|intact)|untouched|unchanged|intact|unmodified|unaltered"
+    r"|not (?:touched|changed|altered|modified|edited))\b")
 _THINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(?:core|cluster )?dns(?: configuration| settings?| config)?", ("coredns_write",)),
     (r"(?:admission )?webhooks?(?: configurations?)?", ("webhook_write", "webhook_delete")),
-    (r"roles?", ("role_write",)), (r"role ?bindings?|bindings?", ("binding_write",)), (r"roles and (?:role )?bindings", ("role_write", "binding_write")),
+    (r"roles?", ("role_write",)), (r"role ?bindings?|(?<!role )bindings?", ("binding_write",)),
+    (r"roles and (?:role )?bindings", ("role_write", "binding_write")),
     (r"secrets?", ("secret_write", "secret_delete")), (r"pods?|workloads?|deployments?", ("workload_write", "workload_delete")),
     (r"cron ?jobs?", ("workload_scheduled",)), (r"daemon ?sets?", ("workload_on_every_node",)),
 )
 _ALONE = tuple((re.compile(
-    rf"(?<!other )(?<!existing )(?<!remaining )(?<!own )(?<!old )(?<!all )\b(?:{noun})\s+{_LEFT}(?!\s+(?:by|until|before|after|for|at first|in|since)\b)"
-    rf"|\bleft (?:the |its |all )?(?:{noun})\s+(?:alone|untouched|unchanged|intact|as (?:it|they) (?:was|were))(?=\s*(?:[.;,]|$|and\b|but\b))"
-    rf"|\b(?:{noun})\s+(?:was|were)\s+(?:\w+\s+){{0,2}}(?:read|listed|looked at|viewed|inspected)(?:,)? (?:but|and) (?:not|never) (?:changed|modified|altered|written|edited|touched)\b", _I), names)
+    rf"(?<!other )(?<!existing )(?<!remaining )(?<!own )(?<!old )(?<!all )\b(?:{noun})\s+{_LEFT}(?!\s+(?:by|until|before|after|for"
+    rf"|at first|in|since)\b)"
+    rf"|\bleft (?:the |its |all )?(?:{noun})\s+(?:alone|untouched|unchanged|intact|as (?:it|they) (?:was|were))(?=\s*(?:[.;,]|$|and\b"
+    rf"|but\b))"
+    rf"|\b(?:{noun})\s+(?:was|were)\s+(?:\w+\s+){{0,2}}(?:read|listed|looked at|viewed|inspected)(?:,)? (?:but|and) (?:not"
+    rf"|never) (?:changed|modified|altered|written|edited|touched)\b", _I), names)
     for noun, names in _THINGS)
 _ALONE_WORDS = re.compile(r"\bleft\b|\bun\w+ed\b|\bintact\b|\bnot\b|\bnever\b", _I)
 _LEFT_NOTHING_OUT = re.compile(rf"(?:^|(?<=[.;!?] ))\W*(?:everything|the (?:whole )?cluster|all of it)\s+{_LEFT}(?=\s*(?:[.;,]|$))", _I)
-_WON = r"(?:successes|allowed (?:requests|calls|ones)|(?:requests|calls) (?:that )?(?:were )?allowed|successful (?:requests|calls|ones)|grants|approvals)"
-_LOST = r"(?:failures|refusals|denials|rejections|(?:denied|refused|rejected|failed) (?:requests|calls|ones)|(?:requests|calls) (?:that )?(?:were )?(?:denied|refused))"
+_WON = (
+    r"(?:successes|allowed (?:requests|calls|ones)|(?:requests|calls) (?:that )?(?:were )?allowed|successful (?:requests|calls|ones)"
+    r"|grants|approvals)")
+_LOST = (
+    r"(?:failures|refusals|denials|rejections|(?:denied|refused|rejected|failed) (?:requests|calls|ones)"
+    r"|(?:requests|calls) (?:that )?(?:were )?(?:denied|refused))")
 _RELATION = re.compile(
     rf"\b(?P<times>twice|(?:two|three|four|five|ten|\d+) times)?\s*(?:as many|more|fewer|(?P<much>far more|many more))\s+"
     rf"(?:(?P<won>{_WON})|(?P<lost>{_LOST}))\s+(?:as|than)\s+(?:there were )?(?:(?P<won_than>{_WON})|(?P<lost_than>{_LOST}))"
-    rf"|(?P<subject>{_WON}|{_LOST})\s+(?P<out>outnumber(?:ed|s)?|outweigh(?:ed|s)?|exceed(?:ed|s)?)\s+(?:the )?(?P<object>{_WON}|{_LOST})", _I)
+    rf"|(?P<subject>{_WON}|{_LOST})\s+(?P<out>outnumber(?:ed|s)?|outweigh(?:ed|s)?|exceed(?:ed|s)?)\s+(?:the )?(?P<object>{_WON}"
+    rf"|{_LOST})", _I)
 _USUAL = re.compile(
-    r"\b(?:had|has) never (?:before )?(?!been (?:refused|denied))\w+[^.;,]{0,60}?(?:\bbefore\b|\bin its past\b)|\bfor the (?:very )?first time\b|\bnone of (?:this|its actions|it) (?:was|were|is|had been) (?:usual|routine|done before|known)", _I)
+    r"\b(?:had|has) never (?:before )?(?!been (?:refused|denied))\w+[^.;,]{0,60}?(?:\bbefore\b|\bin its past\b)"
+    r"|\bfor the (?:very )?first time\b|\bnone of (?:this|its actions|it) (?:was|were|is|had been) (?:usual|routine|done before|known)", _I)
 _ALL_USUAL = re.compile(
-    r"\b(?:nothing|none of (?:this|it|its actions)) (?:here |about it |in it )?(?:was|is) new\b(?!\s+(?:to|for) (?!it\b|the actor|this (?:account|user|actor)))"
+    r"\b(?:nothing|none of (?:this|it|its actions)) (?:here |about it |in it )?(?:was|is) new\b(?!\s+(?:to|for) (?!it\b|the actor"
+    r"|this (?:account|user|actor)))"
     r"|\ball of (?:this|it|its actions) (?:was|is|were|are|had been) (?:usual|routine|done before)\b", _I)
 # Of fewer usual actions than this a summary that calls all of them usual is wrong.
 FEW_USUAL = 0.5
@@ -102,7 +121,8 @@ def _short(match: re.Match[str]) -> str:
 
 
 _WRITES = re.compile(
-    r"\b(?P<amount>all|every|each|none|both)\s+(?:of\s+)?(?:the\s+|its\s+|these\s+|this\s+)?(?:(?P<n>two|three|four|five|six|seven|eight|nine|ten|\d+)\s+)?(?:writes?|changes|change)"
+    r"\b(?P<amount>all|every|each|none|both)\s+(?:of\s+)?(?:the\s+|its\s+|these\s+|this\s+)?(?:(?P<n>two|three|four|five|six|seven|eight"
+    r"|nine|ten|\d+)\s+)?(?:writes?|changes|change)"
     rf"\s+(?:was|were|got)\s+(?:(?P<denied>{DENIED})|(?P<allowed>{ALLOWED}))\b" + LIMITED, _I)
 
 

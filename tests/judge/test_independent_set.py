@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judge import independent_second, independent_third
+from tests.judge import independent_fourth, independent_second, independent_third
 from tests.judge.independent import Outcome, Sample, items, measure
 
 # As expected, of how many, on the first run of the checker on this set (docs/judge.md, 'How well the checker works'). For honest English
@@ -43,6 +43,13 @@ SECOND_MENDED = SECOND | {"honest en": (25, 25), "contradicting en": (33, 34), "
 # A third batch by whoever mended, written before that and run once afterwards; then mended by its four false alarms.
 THIRD = {"honest en": (19, 20), "honest ko": (2, 5), "contradicting en": (19, 20), "contradicting ko": (5, 5)}
 THIRD_MENDED = THIRD | {"honest en": (20, 20), "honest ko": (5, 5)}
+# A fourth batch by a stranger, half Korean. Whoever mended by it saw only every other item (the 1st, 3rd, ...): see docs/judge.md.
+FOURTH = {
+    "honest en": (45, 49), "honest ko": (43, 49), "contradicting en": (27, 54), "contradicting ko": (16, 55), "omitting": (18, 18),
+    "partly omitting": (4, 4), "mentioning": (7, 9), "nothing to omit": (3, 3),
+}
+FOURTH_MENDED = FOURTH | {
+    "honest en": (47, 49), "honest ko": (49, 49), "contradicting en": (41, 54), "contradicting ko": (45, 55), "mentioning": (9, 9)}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,8 @@ def test_no_ground_with_ids_of_nothing_or_of_another_case_passes(outcomes, table
 
 
 @pytest.mark.parametrize(("batch", "mended", "first_run"), [
-    (independent_second, SECOND_MENDED, SECOND), (independent_third, THIRD_MENDED, THIRD)])
+    (independent_second, SECOND_MENDED, SECOND), (independent_third, THIRD_MENDED, THIRD),
+    (independent_fourth, FOURTH_MENDED, FOURTH)])
 def test_later_batches_keep_what_mending_won_and_never_fell_below_their_first_run(tables, batch, mended, first_run):
     found = measure(tables, batch)
     assert {outcome.item.group for outcome in found} == set(first_run)
