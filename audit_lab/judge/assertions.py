@@ -83,7 +83,7 @@ def _scopes(sentence: str) -> list[Scope]:
 def _deed(scope: Scope, numbers: CaseNumbers) -> Iterable[str]:
     """Compare one mention with what happened: whether, with what outcome, how often."""
     names, what = _names(scope.mention, numbers), _short(scope.mention)
-    said = outcomes.read_outcome(scope.before, scope.mention.words, scope.after)
+    said: str = outcomes.read_outcome(scope.before, scope.mention.words, scope.after)
     # 'All six role writes' are all of them only where there were six.
     counted = _ALL_OF.search(f"{scope.before}{scope.mention.words}")
     if counted and number_value(counted.group(1)) not in _numbers_of(names, numbers):
