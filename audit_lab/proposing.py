@@ -187,14 +187,13 @@ def _rules(feedback: dict[str, pl.DataFrame], profile: Profile, notes: list[str]
 def tuned_exceptions(store: Store, profile: Profile, until: datetime, min_sessions: int = 5) -> pl.DataFrame:
     """Return proposals of exceptions from sessions and labels before `until` (`signals.propose_exceptions`), proposed and refused ones."""
     signals, members, labels = store.read("signals"), store.read("session_events"), standing_labels(store)
-    # Of the events only those that a signal or a label speaks of: a few among millions.
-    spoken_of = pl.concat([
-        *(frame.select(event_id="event_ids").explode("event_id", empty_as_null=False) for frame in (signals, labels)),
-        members.join(labels, on="session_id", how="semi").select("event_id"),
-    ]).unique()
-    events = store.scan("events").join(spoken_of.lazy(), on="event_id", how="semi").collect()
+    events = store.scan("events").filter(pl.col("time") < until)
+    if why_unchecked(store, until):
+        # No incident to hold proposals against: of the events only those that a signal speaks of, a few among millions.
+        spoken_of = signals.select(event_id="event_ids").explode("event_id", empty_as_null=False).unique()
+        events = events.join(spoken_of.lazy(), on="event_id", how="semi")
     return propose_exceptions(
-        load_rules(profile.signals.rules), signals, events, store.read("sessions"), members, labels, until, min_sessions)
+        load_rules(profile.signals.rules), signals, events.collect(), store.read("sessions"), members, labels, until, min_sessions)
 
 
 def why_unchecked(store: Store, until: datetime) -> str | None:

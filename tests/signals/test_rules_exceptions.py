@@ -208,6 +208,35 @@ def test_what_keeps_coming_is_proposed_and_what_hides_an_incident_is_refused() -
     assert by_user["eve"]["status"] == "refused" and "I-s-eve-2" in by_user["eve"]["why"]
 
 
+CHAIN = """
+title: First
+name: first
+logsource: {product: kubernetes}
+detection: {s: {subresource: exec, user: jane}, condition: s}
+---
+title: Second
+name: second
+logsource: {product: kubernetes}
+detection: {s: {subresource: exec, user: eve}, condition: s}
+---
+title: Both
+name: both
+correlation: {type: temporal_ordered, rules: [first, second], timespan: 1m, group-by: [namespace], generate: true}
+"""
+
+
+def test_a_leg_of_an_incident_that_somebody_else_made_is_not_proposed_away(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text(CHAIN, encoding="utf-8")
+    rules = load_rules([tmp_path], pack=False)
+    for malicious, until, status in ((["s-eve-2"], 30, "refused"), ([], 30, "proposed"), (["s-eve-7"], 6, "proposed")):
+        tables_of = history(malicious)
+        tables_of["signals"] = run_rules_aside(rules, tables_of["events"], tables_of["session_events"]).signals
+        found = propose_exceptions(rules, **tables_of, until=FIRST + until * DAY)
+        jane = {row["rule_id"]: row for row in found.filter(pl.col("user") == "jane").to_dicts()}
+        assert jane["first"]["status"] == jane["both"]["status"] == status
+        assert status == "proposed" or "could take a signal from the labelled incident I-s-eve-2" in jane["first"]["why"]
+
+
 def test_only_what_was_before_counts() -> None:
     tables_of = history(["s-eve-7"])
     early = {row["user"]: row["status"] for row in propose_exceptions(PACK, **tables_of, until=FIRST + 6 * DAY).to_dicts()}
