@@ -48,7 +48,9 @@ def check(
 def coverage(lab: LabOption = Path("lab"), profile: ProfileOption = None, as_json: JsonOption = False) -> None:
     """Print the matrix of known behaviours and the rules that cover them; with a lab, which of them are blind on its data."""
     found = Lab(lab, profile).rule_coverage()
-    shown = found.select("behaviour_id", "behaviour", "status", pl.col("rules").list.join(", "), "highest_level",
+    # In brackets what only serves correlations.
+    both = pl.concat_list("rules", pl.col("base_rules").list.eval(pl.format("({})", pl.element())))
+    shown = found.select("behaviour_id", "behaviour", "status", both.list.join(", ").alias("rules"), "highest_level",
                          pl.when("has_floor").then(pl.lit("yes")).otherwise(pl.lit("")).alias("floor"), "why")
     emit(found if as_json else shown, as_json)
     if not as_json:

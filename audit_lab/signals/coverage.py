@@ -11,7 +11,8 @@ from audit_lab.signals.behaviours import BEHAVIOURS
 from audit_lab.signals.rulebook import LEVELS, Rule
 
 MATRIX: dict[str, Any] = {
-    "behaviour_id": pl.String, "behaviour": pl.String, "status": pl.String, "rules": pl.List(pl.String), "n_rules": pl.Int64,
+    "behaviour_id": pl.String, "behaviour": pl.String, "status": pl.String, "rules": pl.List(pl.String),
+    "base_rules": pl.List(pl.String), "n_rules": pl.Int64,
     "highest_level": pl.String, "has_floor": pl.Boolean, "techniques": pl.List(pl.String), "why": pl.String,
 }
 
@@ -29,7 +30,8 @@ def coverage_matrix(rules: Sequence[Rule], checks: pl.DataFrame | None = None) -
     Returns
     -------
     polars.DataFrame
-        `status`: covered, blind, open (no rule) or not visible (no audit log shows it; `why` says where to look).
+        `status`: covered, blind, open (no rule) or not visible (no audit log shows it; `why` says where to look). `rules` are
+        those that alert; `base_rules` only serve correlations, and cover nothing by themselves.
 
     Examples
     --------
@@ -40,10 +42,12 @@ def coverage_matrix(rules: Sequence[Rule], checks: pl.DataFrame | None = None) -
     seeing = {row["rule_id"]: row for row in checks.to_dicts()} if checks is not None else {}
     rows = []
     for behaviour_id, (behaviour, invisible) in BEHAVIOURS.items():
-        mine = [rule for rule in rules if behaviour_id in rule.behaviours and not rule.unusable]
+        named = [rule for rule in rules if behaviour_id in rule.behaviours and not rule.unusable]
+        mine, base = [rule for rule in named if rule.emits], [rule for rule in named if not rule.emits]
         blind = [rule for rule in mine if seeing.get(rule.rule_id, {}).get("status") == "blind"]
-        emitting = [rule for rule in mine if rule.emits] or mine
-        if not mine:
+        if not mine and base:
+            status, why = "open", "only rules that serve correlations name it; they never alert by themselves"
+        elif not mine:
             status, why = ("not visible", invisible) if invisible else ("open", "no rule looks for it")
         elif len(blind) == len(mine):
             status, why = "blind", str(seeing[blind[0].rule_id]["why"])
@@ -51,7 +55,8 @@ def coverage_matrix(rules: Sequence[Rule], checks: pl.DataFrame | None = None) -
             status, why = "covered", ""
         rows.append({
             "behaviour_id": behaviour_id, "behaviour": behaviour, "status": status, "rules": [rule.rule_id for rule in mine],
-            "n_rules": len(mine), "highest_level": max((rule.level for rule in emitting), key=LEVELS.index, default=None),
+            "base_rules": [rule.rule_id for rule in base], "n_rules": len(mine),
+            "highest_level": max((rule.level for rule in mine), key=LEVELS.index, default=None),
             "has_floor": any(rule.floor is not None for rule in mine),
             "techniques": sorted({technique for rule in mine for technique in rule.techniques}), "why": why,
         })
@@ -60,10 +65,9 @@ def coverage_matrix(rules: Sequence[Rule], checks: pl.DataFrame | None = None) -
 
 def coverage_markdown(rules: Sequence[Rule]) -> str:
     """Return the matrix as a Markdown table, for docs/rules.md."""
-    emits = {rule.rule_id: rule.emits for rule in rules}
     lines = ["| id | behaviour | rules | highest level | floor |", "|---|---|---|---|---|"]
     for row in coverage_matrix(rules).to_dicts():
-        names = ", ".join(name if emits[name] else f"({name})" for name in row["rules"]) or f"*{row['why']}*"
+        names = ", ".join([*row["rules"], *(f"({name})" for name in row["base_rules"])]) or f"*{row['why']}*"
         floor = "yes" if row["has_floor"] else ""
         lines.append(f"| {row['behaviour_id']} | {row['behaviour']} | {names} | {row['highest_level'] or ''} | {floor} |")
     return "\n".join(lines) + "\n"

@@ -144,6 +144,14 @@ def test_a_correlation_is_as_blind_as_what_it_builds_on() -> None:
     assert matrix.filter(pl.col("behaviour_id") == "B41")["status"].item() == "covered"  # silent is not blind
 
 
+def test_a_rule_that_never_alerts_covers_nothing() -> None:
+    silent = [rule for rule in PACK if rule.rule_id in ("account-acts", "person-acts")]
+    row = coverage_matrix(silent).filter(pl.col("behaviour_id") == "B59").to_dicts()[0]
+    assert (row["status"], row["n_rules"], row["rules"], sorted(row["base_rules"])) == ("open", 0, [], ["account-acts", "person-acts"])
+    row = coverage_matrix(PACK).filter(pl.col("behaviour_id") == "B59").to_dicts()[0]
+    assert (row["status"], row["n_rules"], row["rules"]) == ("covered", 1, ["masters-group-used"])
+
+
 # ---- a user's own rules ----------------------------------------------------------------------------------
 
 
