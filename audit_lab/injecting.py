@@ -1,8 +1,8 @@
 """Can text in the log talk a judge out of a finding? The findings of a lab are judged again with injected text in what an attacker writes.
 
 The text goes into user agents, commands, request paths and status reasons of all events of the cases that the judge called malicious;
-classes are derived from it anew, as while reading. The signal that reading itself gives of such text (`hostile_text`) is left out:
-the harder test.
+classes are derived from it anew, as while reading. The signals that reading itself gives of such text
+(`hostile_text`, `odd_text`) are left out: the harder test.
 """
 
 from __future__ import annotations

@@ -223,6 +223,11 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "wrote text that addresses its reader or hides characters",
         "읽는 이를 속이려는 문구 작성",
     ),
+    "odd_text": (
+        "write text that breaks the form of its field",
+        "wrote text that breaks the form of its field",
+        "필드 형식에 어긋나는 문구 작성",
+    ),
     "anonymous_request": ("use the API without an identity", "used the API without an identity", "신원 없는 API 요청"),
     "anonymous_allowed": (
         "read the API without an identity",

@@ -235,6 +235,7 @@ _ACTIONS: dict[str, tuple[str, pl.Expr]] = {
     "probe_path": ("discovery", pl.col("resource").is_null() & _classified("uri", ("traversal", "exploit", "debug", "logs"))),
     "client_offensive": ("identity", _is("client_family", "offensive", "scanner")),
     "hostile_text": ("evasion", _any_entry("attributes", "^hostile_text")),
+    "odd_text": ("evasion", _any_entry("attributes", "^odd_text")),
     "anonymous_request": ("identity", _is("actor_kind", "anonymous", "unauthenticated")),
     "anonymous_allowed": ("identity", _is("actor_kind", "anonymous") & SUCCEEDED & (pl.col("resource").is_not_null())),
     "denied": ("denial", DENIED),
@@ -255,7 +256,7 @@ _SENSITIVE = (
     "pod_host_pid", "pod_host_ipc", "pod_host_path", "pod_capabilities", "binding_cluster_wide", "role_escalating", "role_exec",
     "csr_approve", "impersonate", "impersonate_service_account", "webhook_write", "webhook_ignore_failures", "webhook_delete",
     "guardrail_delete", "namespace_unprotected", "api_extension_write", "workload_in_system", "client_offensive", "anonymous_allowed",
-    "delete_many", "namespace_delete", "probe_path", "service_proxy", "secret_delete",
+    "delete_many", "namespace_delete", "probe_path", "service_proxy", "secret_delete", "odd_text",
     *(f"command_{name}" for name in ("environment_dump", "download", "archive_copy", "package_install", "kubernetes_client",
                                      "persistence", "privilege_change", "encoded", "delete_data", "network_probe")),
 )

@@ -176,7 +176,7 @@ TABLES: dict[str, Table] = {
         "token_expiry_s": _c(pl.Int64, "lifetime asked for in a TokenRequest, seconds"),
         "secret_type": _c(pl.String, "type of a written Secret, never its data"),
         "access_review": _c(pl.String, "what a self access review asks, 'verb group/resource'"),
-        "attributes": _c(TEXTS, "other security facts of the body: 'tls:none', 'automount:true', …"),
+        "attributes": _c(TEXTS, "other security facts: 'tls:none', 'automount:true', 'hostile_text:name', 'odd_text:uri', …"),
     }),
     "stages": Table("record of a request that has several", ("cluster", "event_id", "archive_id", "position"), {
         "event_id": _k(pl.String, "request"),

@@ -15,9 +15,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from audit_lab.classes import map_distinct
+from audit_lab.archive.attempts import attempts_of_bodies
 from audit_lab.duck import query
-from audit_lab.hostile import hostile_text
 from audit_lab.masking import mask, mask_lists, mask_name
 
 _CONTAINER = {
@@ -123,14 +122,13 @@ SELECT row,
     ], lambda a: a IS NOT NULL) AS attributes
 FROM gathered
 """
-TEXT_COLUMNS = ("user_agent", "name", "uri", "user", "impersonated_user")
 
 
 def extract_bodies(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame) -> pl.DataFrame:
     """Return one row per row of `records` with the detection columns of its body.
 
     Columns in: `body` (JSON text or null), `resource`, `namespace`. Columns out: the body columns of table
-    events, plus `body_name`; everything masked.
+    events, plus `body_name` and `attempts` (words of `attempts.WORDS`); everything masked.
     """
     numbered = records.select("resource", "namespace", "body").with_row_index("row")
     bodies = numbered.filter(pl.col("body").is_not_null()).with_columns(
@@ -138,41 +136,16 @@ def extract_bodies(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame)
         .otherwise(pl.col("body")).alias("body")
     )
     found = query(connection, _SQL, bodies=bodies)
+    found = found.with_columns(_csr_fields(found["csr_request"])).unnest("csr")
+    texts = found.select(pl.col("row").cast(pl.UInt32)).join(bodies.select("row", "body"), on="row", how="left", maintain_order="left")["body"]
     found = found.with_columns(
         mask_lists(pl.col("commands")), mask_lists(pl.col("webhook_urls")), mask_name(pl.col("body_name")), mask(pl.col("access_review")),
-        _csr_fields(found["csr_request"]),
         pl.when(pl.col("token_account").is_not_null())
         .then(pl.concat_list(pl.format("token_for:{}", pl.col("token_account")), pl.col("attributes"))).otherwise(pl.col("attributes"))
         .alias("attributes"),
-        (map_distinct(found["annotations"], _hostile_values, pl.Boolean) | map_distinct(found["labels"], _hostile_values, pl.Boolean))
-        .alias("hostile_body"),
-    ).unnest("csr").drop("csr_request", "token_account", "annotations", "labels")
+        attempts_of_bodies(found, texts).alias("attempts"),
+    ).drop("csr_request", "token_account", "annotations", "labels")
     return numbered.select("row").join(found.with_columns(pl.col("row").cast(pl.UInt32)), on="row", how="left", maintain_order="left").drop("row")
-
-
-def hostile_fields(records: pl.DataFrame) -> pl.Series:
-    """Return, per record, the list `hostile_text:<field>` of its fields that try to talk to a reader (classes.hostile_text)."""
-    flags = pl.DataFrame({column: _hostile(records[column]) for column in TEXT_COLUMNS if column in records.columns})
-    return flags.select(
-        pl.concat_list(pl.when(pl.col(column)).then(pl.lit(f"hostile_text:{column}")) for column in flags.columns).list.drop_nulls().alias("hostile")
-    )["hostile"]
-
-
-def _hostile(values: pl.Series) -> pl.Series:
-    return map_distinct(values, hostile_text, pl.Boolean)
-
-
-def _hostile_values(text: str | None) -> bool:
-    """Tell whether annotations or labels (JSON text) try to talk to a reader; kubectl's own copy of the object is left out."""
-    if not text:
-        return False
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        return False
-    return any(
-        hostile_text(f"{key} {value}".strip()) for key, value in values.items()
-        if isinstance(value, str) and key != "kubectl.kubernetes.io/last-applied-configuration" and not value.lstrip().startswith(("{", "["))
-    )
 
 
 def _fragment_of_patch(text: str) -> str:

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from audit_lab import tables
-from audit_lab.archive.bodies import extract_bodies, hostile_fields
+from audit_lab.archive.attempts import attempts_of_records
+from audit_lab.archive.bodies import extract_bodies
 from audit_lab.archive.files import ByteCount, Lines, read_lines
 from audit_lab.archive.shapes import KEYS_SQL, KNOWN_KEYS, PARSE_SQL
 from audit_lab.classes import actor_kind, client_family, command_classes, grant_classes, map_distinct, source_class
@@ -110,7 +111,6 @@ def _event_columns(
     connection: duckdb.DuckDBPyConnection, records: pl.DataFrame, settings: ArchiveSettings, cluster: str
 ) -> pl.DataFrame:
     """Turn parsed records into the columns of table events: masked, classified, with the facts of their bodies."""
-    hostile = hostile_fields(records)
     bodies = extract_bodies(connection, records)
     # A message of the authorizer reads: RBAC: allowed by RoleBinding "name/namespace" of ClusterRole "name" to …
     binding = pl.col("decision_reason").str.extract_groups(r'allowed by (ClusterRoleBinding|RoleBinding) "([^"/]*)(?:/([^"]*))?"')
@@ -121,7 +121,7 @@ def _event_columns(
     runs_commands = pl.col("subresource").is_in(["exec", "attach", "proxy"])
     exec_commands = map_distinct(records.select(pl.when(runs_commands).then(pl.col("uri")))["uri"], _exec_command, _TEXTS)
     frame = pl.concat([records.drop("body"), bodies], how="horizontal").with_columns(
-        exec_commands.alias("exec_commands"), hostile.alias("hostile")
+        exec_commands.alias("exec_commands"), attempts_of_records(records, exec_commands).alias("hostile")
     )
     frame = frame.with_columns(mask_lists(pl.col("exec_commands"))).with_columns(
         pl.from_epoch("time_us", "us").dt.replace_time_zone("UTC").alias("time"),
@@ -144,8 +144,7 @@ def _event_columns(
         ).alias("grant_role"),
         pl.coalesce("exec_commands", "commands").alias("commands"),
         pl.concat_list(
-            pl.col("attributes").fill_null([]), pl.col("hostile"),
-            pl.when(pl.col("hostile_body").fill_null(value=False)).then(pl.lit(["hostile_text:body"])).otherwise(pl.lit([], dtype=_TEXTS)),
+            pl.col("attributes").fill_null([]), pl.concat_list(pl.col("hostile").fill_null([]), pl.col("attempts").fill_null([])).list.unique(maintain_order=True),
         ).alias("attributes"),
         pl.lit(cluster).alias("cluster"), pl.lit(1, pl.Int64).alias("n_stages"), pl.lit("").alias("archive_id"),
     )

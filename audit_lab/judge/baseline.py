@@ -32,7 +32,7 @@ _CHECKS = {
 }
 _CHECKS_OF = {
     "coredns_write": "dns_settings", "events_delete": "what_was_deleted", "guardrail_delete": "what_was_deleted",
-    "hostile_text": "same_source",
+    "hostile_text": "same_source", "odd_text": "same_source",
     "token_request_by_person": "tokens_issued", "token_in_system": "tokens_issued", "token_long_lived": "tokens_issued",
     "secret_service_account_token": "tokens_issued", "csr_approve": "tokens_issued", "csr_privileged": "tokens_issued",
     "pod_privileged": "pod_spec", "pod_host_pid": "pod_spec", "pod_host_path": "pod_spec", "pod_host_path_sensitive": "pod_spec",
