@@ -60,6 +60,10 @@ _OF_BODIES = (
 )
 # Over these an attacker can spread a sentence, in the order in which a reader meets them.
 _SPREAD = ("impersonated_user", "user_agent", "namespace", "name", "subresource")
+# Words of short values, by field: a function of the value alone, so that remembering changes nothing.
+_SEEN: dict[tuple[str, str], str] = {}
+_REMEMBERED = 100_000
+_NO_ROWS = pl.DataFrame(schema={"row": pl.UInt32, "word": pl.String})
 _BETWEEN = "\x1f"
 _STEMS = r"(?i)ignor|disregard|forget|prompt|instruct|assistant|benign|verdict|\bscore|<\|im|무시|지시|정상"
 # Ordinary values, nine of ten: audit ids that the API server makes, and addresses.
@@ -67,12 +71,12 @@ _PLAIN = r"^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|x-[0
 # A body without any of these holds no order that we know in any string of it, and is not taken apart.
 _IN_BODIES = (
     r"(?i)ignor|disregard|forget|pretend|jailbreak|prompt|instruct|directive|guideline|assistant|benign|harmless|malicious|verdict|\bscore|"
-    r"\byou (?:are|must|will)|no findings|task|mention|summar|severity|reward|trusted|classif|\bmark\b|\btreat\b|cleared|rate this|"
-    r"hidden|rules|set (?:action|score)|action.{0,5}close|evidence|facts|alert|"
-    r"\btool\b|abstain|grounds|role|close|"
-    r"onerror|onload|cmd ?\||__|drop table|"
+    r"\byou (?:are|must|will)|no findings|mention|summar|severity|reward|trusted|classif|\bmark\b|\btreat\b|cleared|rate this|"
+    r"set (?:action|score)|action.{0,5}close|facts of|"
+    r"abstain|grounds|"
+    r"onerror|onload|cmd ?\||__class|drop table|"
     r"dismiss[ _-](?:the|this|all)|previous|repeat after|output nothing|oublie|olvid|vergiss|missacht|vtaber|erongi|[i1]gn[o0]r|<[|!s]|"
-    r"\[/?(?:inst|system)|\bjndi|(?:\b\w[ .-]){8}|[A-Za-z0-9+/]{24}|[^\x00-\x7f]|\\u|%[0-9a-f]{2}|&#"
+    r"\[/?(?:inst|system)|\bjndi|(?:\b\w[ .-]){8}|[A-Za-z0-9+/]{32}|[^\x00-\x7f]|\\u|%[0-9a-f]{2}|&#"
 )
 # Data of applications and schemas of resources: files and manuals, in which anything may stand.
 _NOT_READ = ("openAPIV3Schema", "managedFields")
@@ -120,7 +124,16 @@ def _granting(reasons: pl.Series) -> dict[str, pl.Series]:
 
 
 def _look(field: str, values: list[str]) -> dict[str, str]:
-    """Look at distinct values of a field; return the word of each that is worth one."""
+    """Look at distinct values of a field; return the word of each that is worth one. What an earlier batch held is remembered."""
+    known = {value: _SEEN[field, value] for value in values if (field, value) in _SEEN}
+    fresh = _look_afresh(field, [value for value in values if value not in known])
+    if len(_SEEN) > _REMEMBERED:
+        _SEEN.clear()
+    _SEEN.update({(field, value): fresh.get(value, "") for value in values if value not in known and len(value) <= 512})
+    return fresh | {value: word for value, word in known.items() if word}
+
+
+def _look_afresh(field: str, values: list[str]) -> dict[str, str]:
     read = [pieces(value, field) for value in values]
     flat = pl.Series([piece for pieces_ in read for piece in pieces_], dtype=pl.String)
     suspects = set(flat.filter(flat.str.contains(TRIGGERS)))
@@ -132,15 +145,15 @@ def _look(field: str, values: list[str]) -> dict[str, str]:
 
 def _flagged(field: str, values: pl.Series) -> pl.DataFrame:
     """Rows of `values` (strings or lists of strings) and their words: columns row, word."""
+    if values.dtype == pl.Null or values.dtype == pl.List(pl.Null):
+        return _NO_ROWS
+    distinct = (values if values.dtype == pl.String else values.drop_nulls().explode(empty_as_null=False)).drop_nulls().unique()
+    words = _look(field, distinct.filter(~distinct.str.contains(_PLAIN)).to_list())
+    if not words:
+        return _NO_ROWS
     rows = values.rename("value").to_frame().with_row_index("row").drop_nulls()
     if values.dtype != pl.String:
-        rows = (
-            rows.explode("value", empty_as_null=False).drop_nulls()
-            if values.dtype == pl.List(pl.String)
-            else rows.clear().cast({"value": pl.String})
-        )
-    distinct = rows["value"].unique()
-    words = _look(field, distinct.filter(~distinct.str.contains(_PLAIN)).to_list())
+        rows = rows.explode("value", empty_as_null=False).drop_nulls()
     return _spread_back(rows, {value: [word] for value, word in words.items()})
 
 
@@ -165,6 +178,8 @@ def _flagged_by(name: str, values: pl.Series, words_of: Any, rows_of: pl.Series 
 
 
 def _spread_back(rows: pl.DataFrame, words: dict[str, list[str]]) -> pl.DataFrame:
+    if not words:
+        return _NO_ROWS
     table = pl.DataFrame({"value": list(words), "word": list(words.values())}, schema={"value": pl.String, "word": pl.List(pl.String)})
     return rows.join(table, on="value", how="inner").select("row", "word").explode("word", empty_as_null=False)
 

@@ -136,7 +136,7 @@ class Scrubber:
 
     def _annotation(self, text: Any) -> Any:
         # A text that talks to its reader is the point of the attack that wrote it; it is kept but for words like secrets.
-        if isinstance(text, str) and hostile_text(text) and not text.lstrip().startswith(("{", "[")):
+        if isinstance(text, str) and hostile_text(text, prose=True) and not text.lstrip().startswith(("{", "[")):
             return _EMAIL.sub(MASK, scrub_words(text))
         return MASK
 
