@@ -10,8 +10,8 @@ from audit_lab.judge.prompt import load_template
 from audit_lab.judge.rows import count_tokens
 from audit_lab.profile import EndpointSettings, JudgeSettings
 
-# A worked answer of an example: three grounds, three checks, two sentences.
-_EXAMPLE_ANSWER = 300
+# A worked answer of an example: one ground, three checks, two sentences.
+_EXAMPLE_ANSWER = 180
 
 
 class CaseCost(NamedTuple):
@@ -38,8 +38,8 @@ def estimate_case(settings: JudgeSettings) -> CaseCost:
     prompt, answer = fixed + settings.examples * example + settings.evidence_tokens, settings.max_output_tokens
     tokens_in, tokens_out = settings.repeats * prompt, settings.repeats * answer
     if settings.repair:
-        # Asked again with the answer so far and what is wrong with it.
-        tokens_in += prompt + answer + count_tokens(template.sections["repair"]) + answer
+        # Asked again without examples, with the answer so far and what is wrong with it.
+        tokens_in += fixed + settings.evidence_tokens + answer + count_tokens(template.sections["repair"]) + answer
         tokens_out += answer
     first = [find_price(settings)] + ([_price(settings, settings.cloud)] if settings.cloud else [])
     large = [_price(settings, settings.large)] if settings.large else []

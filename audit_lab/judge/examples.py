@@ -8,6 +8,7 @@ shown itself, its own story, or anything that came after it began (law 9).
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
@@ -27,7 +28,9 @@ from audit_lab.judge.sentences import english, korean
 from audit_lab.profile import JudgeSettings
 
 # Shorter than a case's own pack: an example shows a pattern, not all facts.
-EXAMPLE_TOKENS = 350
+EXAMPLE_TOKENS = 210
+# A worked answer shows the form: its strongest ground is enough.
+_GROUNDS_SHOWN = 1
 # How a label reads as an answer. Not 0 and 1: a model that copies certainty is worth less.
 SCORES = {"malicious": 0.92, "benign": 0.05, "benign-but-suspicious": 0.2}
 _ACTIONS = {"malicious": "escalate", "benign": "close", "benign-but-suspicious": "watch"}
@@ -133,13 +136,23 @@ def choose_examples(
 def _example(pack: pl.DataFrame, verdict: str, lang: str, *, stays: bool) -> Example:
     numbers = number_events(pack["event_ids"].to_list())
     claims = pack.drop_nulls("claim").select("claim", "event_ids").to_dicts()
-    grounds = choose_grounds(claims) if verdict == "malicious" else []
+    grounds = choose_grounds(claims)[:_GROUNDS_SHOWN] if verdict == "malicious" else []
     summaries, sentence = (_SUMMARIES_KO, korean) if lang == "ko" else (_SUMMARIES, english)
     summary = summaries[verdict] + (f" {sentence(grounds[0].claim.model_dump())}" if grounds else "")
     answer = {
         "score": SCORES[verdict], "summary": summary,
-        "grounds": [{"claim": ground.claim.model_dump(), "event_ids": [f"e{numbers[event_id]}" for event_id in ground.event_ids[:4]]}
-                    for ground in grounds],
+        # Parts that a kind does not use are left out: what is parsed is the same, and they would be a third of it.
+        "grounds": [{
+            "claim": ground.claim.model_dump(exclude_none=True),
+            "event_ids": [f"e{numbers[event_id]}" for event_id in ground.event_ids[:4]],
+        } for ground in grounds],
         "checks": checks_for(grounds), "action": _ACTIONS[verdict], "abstain": None,
     }
-    return Example(facts_text(pack["text"].to_list()), json.dumps(answer, ensure_ascii=False), stays)
+    facts = facts_text([*pack.filter(pl.col("query_id") != "cut")["text"], *_left_out(pack)])
+    return Example(facts, json.dumps(answer, ensure_ascii=False), stays)
+
+
+def _left_out(pack: pl.DataFrame) -> list[str]:
+    """Return what an example leaves out in few words: it is cut to a pattern on purpose."""
+    said = pack.filter(pl.col("query_id") == "cut")["text"].to_list()
+    return [f"not shown: {sum(int(number) for number in re.findall('[0-9]+', text))} rows" for text in said]

@@ -23,7 +23,7 @@ from audit_lab.judge.rows import claim_text, count_tokens, number_events
 from audit_lab.judge.schema import ALL_COMMON, NO_VERDICT, answer_schema
 
 _MORE = {ALL_COMMON: "; give one that sets this case apart, or, for a low score, say in the summary what speaks for innocence"}
-PROMPT = "verdict-2"
+PROMPT = "verdict-3"
 LANGUAGES = {"en": "English", "ko": "Korean"}
 _SECTIONS = ("system", "user", "example", "repair")
 
@@ -85,7 +85,7 @@ def load_template(name: str = PROMPT, lang: str = "en") -> Template:
         When there is no such file, or it lacks a section.
 
     >>> load_template().name
-    'verdict-2'
+    'verdict-3'
     """
     name = name or PROMPT
     folder = resources.files("audit_lab.judge") / "prompts"
@@ -166,7 +166,7 @@ def failures(verdict: Mapping[str, Any]) -> list[str]:
 
 
 def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: Template) -> Prompt:
-    """Return the one repair attempt: the answer so far, and what is wrong with it, in our words.
+    """Return the one repair attempt: the question without its examples, the answer so far, and what is wrong with it, in our words.
 
     Parameters
     ----------
@@ -176,8 +176,10 @@ def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: T
         What `failures` found.
     """
     said = template.sections["repair"].replace("{wrong}", "\n".join(f"- {line}" for line in wrong))
-    messages = [*prompt.messages, {"role": "assistant", "content": answer}, {"role": "user", "content": said}]
-    tokens = prompt.tokens + sum(count_tokens(message["content"]) + 4 for message in messages[-2:])
+    # Examples have done their work: what is sent again is the question, its answer, and what is wrong with it.
+    asked = [prompt.messages[0], prompt.messages[-1]]
+    messages = [*asked, {"role": "assistant", "content": answer}, {"role": "user", "content": said}]
+    tokens = sum(_tokens(message["content"]) for message in messages)
     return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles, prompt.sha256)
 
 

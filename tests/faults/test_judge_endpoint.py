@@ -387,10 +387,10 @@ def test_a_changed_prompt_model_or_parameter_is_another_question(case, pack, tmp
 def test_the_budget_of_tokens_is_hard(many):
     tale, pack = many
     with serving(answering()) as endpoint:
-        made = ask(tale, pack, endpoint.url, max_tokens=8000, concurrency=1)
+        made = ask(tale, pack, endpoint.url, max_tokens=6000, concurrency=1)
     spent = made.egress["tokens_in"].sum() + made.egress["tokens_out"].sum()
-    assert 0 < spent <= 8000
-    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 8000 tokens a run is used up"]
+    assert 0 < spent <= 6000
+    assert made.verdicts["abstain"].drop_nulls().unique().to_list() == ["the budget of 6000 tokens a run is used up"]
 
 
 def test_the_budget_of_money_is_hard_and_calls_are_priced(many):

@@ -5,10 +5,22 @@ It was mended by this set's misses since: only the first run is an honest rate.
 
 from __future__ import annotations
 
+import gzip
+import json
+from itertools import chain, islice
+
+import polars as pl
 import pytest
 
+from audit_lab.judge.examples import labelled_examples
+from audit_lab.judge.prompt import build_prompts, load_template, repair_prompt
+from audit_lab.judge.rows import claim, count_tokens
+from audit_lab.judge.schema import answer_schema
 from tests.judge import independent_fourth, independent_second, independent_third
-from tests.judge.independent import Outcome, Sample, items, measure
+from tests.judge.independent import DATA, Outcome, Sample, items, measure
+
+# A raw record of the recording dev by the same count (docs/judge.md).
+RECORD_TOKENS = 1030
 
 # As expected, of how many, on the first run of the checker on this set (docs/judge.md, 'How well the checker works'). For honest English
 # prose it was 57; one item was wrong by itself (see CALLS_ORDINARY in the set), and 58 after that was put right.
@@ -96,3 +108,30 @@ def test_later_batches_keep_what_mending_won_and_never_fell_below_their_first_ru
         missed = [outcome for outcome in found if outcome.item.group == group and not outcome.as_expected]
         assert n - len(missed) >= right >= first_run[group][0], "\n".join(f"{miss.item.text} -> {miss.found}" for miss in missed)
         assert sum(outcome.item.group == group for outcome in found) == n
+
+
+def test_a_case_sends_at_most_two_ten_thousandths_of_its_share_of_the_raw_events(tables):
+    """200 cases a day of 5 million events, with the four longest examples, the schema, and a repair of every second case."""
+    template = load_template()
+    schema = count_tokens(json.dumps(answer_schema()))
+    prompts = build_prompts(list(tables.cases), tables.pack(), template)
+    named = pl.DataFrame(
+        [(session, "malicious" if number % 2 else "benign") for number, session in enumerate(sorted(set(chain(*tables.cases.values()))))],
+        schema=["session_id", "verdict"], orient="row")
+    pool = labelled_examples(named, tables.sessions, tables.members, tables.events, tables.signals)
+    four = sorted(sum(count_tokens(text) + 4 for text in (template.sections["example"], one.example.facts, one.example.answer)) for one in pool)[-4:]
+    long = json.dumps({"score": 0.8, "summary": "x " * 60, "grounds": [
+        {"claim": claim("order", "secret_list_everywhere", then="binding_cluster_admin"), "event_ids": ["e1", "e2", "e3"]}] * 3,
+        "checks": ["secrets_read", "bindings_made", "credential_use"], "action": "escalate", "abstain": None})
+    wrong = ["ground 1 {order secret_list_everywhere binding_cluster_admin}: what it calls later came first"] * 3
+    asked = [prompt.tokens + sum(four) + schema for prompt in prompts.values()]
+    again = [repair_prompt(prompt, long, wrong, template).tokens + schema for prompt in prompts.values()]
+    assert len(four) == 4
+    records: list[int] = []
+    for file in sorted(DATA.glob("audit*.log.gz")):
+        with gzip.open(file, "rt") as lines:
+            records += [count_tokens(line) for line in islice(lines, 0, None, 200)]
+    stuffed = 5_000_000 * sum(records) / len(records)
+    # Of the sample's own records, which are smaller than those of dev, too.
+    assert 200 * sum(asked) / len(asked) <= 0.0002 * stuffed
+    assert 200 * (sum(asked) + sum(again) / 2) / len(asked) <= 0.0002 * 5_000_000 * RECORD_TOKENS
