@@ -17,6 +17,7 @@ from audit_lab.judge import (
     CHALLENGER,
     AnswersFit,
     Judge,
+    asked_places,
     compare_summary,
     compare_verdicts,
     examples_for,
@@ -215,7 +216,9 @@ def imported_fit(store: Store, profile: Profile, path: Path) -> AnswersFit:
 
 
 def case_prompt(store: Store, profile: Profile, case: str) -> str:
-    """Return exactly what a model would be shown of a case.
+    """Return exactly what a model would be shown of a case, and who that is.
+
+    The evidence is made here: the lab's may be missing, or of other settings and labels.
 
     Raises
     ------
@@ -225,9 +228,15 @@ def case_prompt(store: Store, profile: Profile, case: str) -> str:
     found = find_case(store, case)
     if found["case"] is None:
         raise InputError(f"'{case}' is not among the candidates, so no judge is asked about it", "audit-lab show prints its events")
-    settings = profile.judge
+    settings, read = profile.judge, store.read
+    mine = read("candidates").filter(pl.col("case_id") == found["case"]["case_id"])
+    evidence = judge_candidates(Run(store, profile), BASELINE, candidates=mine).evidence
+    routes = route_cases(
+        mine, read("session_events"), store.scan("events"), settings, sessions=read("sessions"), links=evidence_links(store),
+        labels=standing_labels(store))
     return render_prompt(
-        found["evidence"], case_examples(store, profile), lang=settings.lang, bounded=bool(settings.gguf), template=settings.prompt)
+        evidence, case_examples(store, profile), lang=settings.lang, template=settings.prompt,
+        places=asked_places(settings, routes["role"][0] == "cloud"))
 
 
 def case_examples(store: Store, profile: Profile) -> Any:

@@ -225,11 +225,14 @@ def show(
     prompt: Annotated[bool, typer.Option(help="Print exactly what a language model would see.")] = False,
     lang: Annotated[str | None, typer.Option(help="Language of summary, grounds and checks: en or ko.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every event, not only the most important ones.")] = False,
+    profile: ProfileOption = _PROFILE,
 ) -> None:
     """Show all that is known of a case or session."""
-    work = Lab(lab)
+    work = Lab(lab, profile)
     work.profile = work.with_judge(lang=lang)
     if prompt:
+        if "candidates" in work.stale():
+            err.print("[yellow]note:[/] the cases were made with other settings or data: audit-lab run makes them anew", soft_wrap=True)
         sys.stdout.write(work.prompt(what) + "\n")
         return
     print_case(work.case(what), work.profile.judge.lang, everything=everything)

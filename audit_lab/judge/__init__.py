@@ -7,6 +7,7 @@
 """
 
 from audit_lab.judge.cache import read_calls
+from audit_lab.judge.cascade import asked_places
 from audit_lab.judge.compare import compare_summary, compare_verdicts
 from audit_lab.judge.estimate import CaseCost, estimate_case
 from audit_lab.judge.evidence import QUERIES, build_evidence
@@ -23,7 +24,7 @@ from audit_lab.judge.shadow import CHALLENGER, judge_in_shadow, make_challenger
 from audit_lab.judge.verdicts import JudgeTables
 
 __all__ = [
-    "BASELINE", "CHALLENGER", "QUERIES", "AnswersFit", "CaseCost", "CaseFiles", "Judge", "JudgeTables", "build_evidence",
+    "BASELINE", "CHALLENGER", "QUERIES", "AnswersFit", "CaseCost", "CaseFiles", "Judge", "JudgeTables", "asked_places", "build_evidence",
     "compare_summary", "compare_verdicts", "estimate_case", "examples_for", "export_prompts", "fit_answers", "import_answers",
     "judge_cases", "judge_in_shadow", "load_template", "make_challenger", "make_judge", "probe_model", "probe_notes", "prompt_digests",
     "read_calls", "render_prompt", "route_cases", "run_judge", "sameness_notes", "unanswered", "unanswered_note", "verify_verdicts",

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from audit_lab.errors import JudgeError
+from audit_lab.judge.client import check_endpoint
 from audit_lab.judge.local import LocalJudge
 from audit_lab.judge.models import ModelJudge
 from audit_lab.judge.prompt import Examples
@@ -27,6 +28,30 @@ Endpoint = ModelJudge | LocalJudge
 def settings_for(settings: JudgeSettings, endpoint: EndpointSettings) -> JudgeSettings:
     """Return the judge's settings with another endpoint in place of the first."""
     return settings.model_copy(update={**endpoint.model_dump(), "gguf": "", "cloud": None, "large": None})
+
+
+def asked_places(settings: JudgeSettings, may_leave: bool) -> list[tuple[str, bool]]:
+    """Return who may be asked about a case, in the order of asking: in words, and whether it is asked by the schema for a model file.
+
+    `may_leave` says that the case may go to the cloud. The last word of a cascade comes from the large model, where it is asked.
+    """
+    if settings.judge != "openai":
+        return [(f"nobody: judge '{settings.judge}' asks no model; this is what one would be shown", False)]
+    first = settings.model_copy(update={"cloud": None, "large": None})
+    large = settings_for(settings, settings.large) if settings.large else None
+    places: list[tuple[str, JudgeSettings | None]] = [("", first), ("in doubt", large)]
+    if may_leave and settings.cloud:
+        places = [("", settings_for(settings, settings.cloud)), ("when that is down", first), places[1]]
+    found = [(_place(chosen, when), bool(chosen.gguf)) for when, chosen in places if chosen and (may_leave or chosen.role == "onprem")]
+    return found or [(f"nobody: {NO_HOUSE}", False)]
+
+
+def _place(settings: JudgeSettings, when: str) -> str:
+    try:
+        where = f"file {Path(settings.gguf).name} on this machine" if settings.gguf else f"{settings.model} at {check_endpoint(settings)}"
+    except JudgeError as error:
+        where = f"no endpoint that can be used ({error})"
+    return f"{settings.role}: {where}{when and f', {when}'}"
 
 
 class CascadeJudge:

@@ -193,7 +193,10 @@ def as_request(prompt: Prompt) -> dict[str, Any]:
     return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
 
 
-def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str = "en", bounded: bool = False, template: str = "") -> str:
+def render_prompt(
+    evidence: pl.DataFrame, examples: Examples = (), *, lang: str = "en", template: str = "",
+    places: Sequence[tuple[str, bool]] = (("", False),),
+) -> str:
     """Return exactly what a model would be shown of one case: every message under its role, and the schema of its answer.
 
     Parameters
@@ -202,10 +205,19 @@ def render_prompt(evidence: pl.DataFrame, examples: Examples = (), *, lang: str 
         Rows of table evidence of one case.
     examples
         What `examples_for` chose, where there are labels.
-    lang, bounded, template
-        Language of the summary; whether the schema is the one for a model file on this machine; prompt file, as for `load_template`.
+    lang, template
+        Language of the summary; prompt file, as for `load_template`.
+    places
+        What `asked_places` returned: who is shown this, in words, and whether the schema is the one for a model file on this machine. All
+        are sent the same messages.
     """
     case_ids = evidence["case_id"].unique(maintain_order=True).to_list()[:1]
     prompts = build_prompts(case_ids, evidence, load_template(template, lang), examples)
-    shown = [f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages]
-    return "\n\n".join([*shown, f"[schema]\n{json.dumps(answer_schema(bounded))}"])
+    named = [where for where, _ in places if where]
+    shown = ["\n".join(["[sent to]", *named])] if named else []
+    shown += [f"[{message['role']}]\n{message['content']}" for prompt in prompts.values() for message in prompt.messages]
+    kinds = list(dict.fromkeys(bounded for _, bounded in places))
+    for bounded in kinds:
+        of = "" if len(kinds) == 1 else f" for {'; '.join(where for where, theirs in places if theirs == bounded)}"
+        shown.append(f"[schema{of}]\n{json.dumps(answer_schema(bounded))}")
+    return "\n\n".join(shown)

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from audit_lab import Lab, load_profile
-from audit_lab.judge import judge_cases, render_prompt, verify_verdicts
+from audit_lab.judge import asked_places, judge_cases, render_prompt, verify_verdicts
 from audit_lab.judge.prompt import load_template
+from audit_lab.judge.schema import answer_schema
 from audit_lab.profile import JudgeSettings
 from tests.judge.server import answering, serving
 from tests.test_lab import small_archive
@@ -43,7 +44,7 @@ def test_the_prompt_that_is_shown_is_byte_for_byte_what_is_sent(lab, lang):
         schema = endpoint.bodies[0]["response_format"]["json_schema"]["schema"]
     shown = {lab.prompt(case_id) for case_id in lab.candidates.collect()["case_id"]}
     expected = {
-        "\n\n".join([*(f"[{message['role']}]\n{message['content']}" for message in messages), f"[schema]\n{json.dumps(schema)}"])
+        "\n\n".join([f"[sent to]\nonprem: m at {endpoint.url.split('/')[2]}", *(f"[{message['role']}]\n{message['content']}" for message in messages), f"[schema]\n{json.dumps(schema)}"])
         for messages in sent
     }
     assert shown == expected
@@ -116,3 +117,38 @@ def test_a_probe_on_the_command_line_exits_1_when_the_model_changed(lab):
     assert {row["why"] for row in json.loads(changed.stdout)} == {"the score moved by 0.70"}
 
 
+def test_a_prompt_is_shown_before_any_judge_ran_and_as_the_profile_of_today_makes_it(lab, tmp_path):
+    """The stored evidence was shown: none after 'run --until candidates', and that of an older profile afterwards."""
+    case_id = lab.candidates.collect()["case_id"][0]
+    after = lab.prompt(case_id)
+    young = Lab(tmp_path / "young", profile())
+    young.ingest(small_archive(tmp_path))
+    young.run(until="candidates")
+    young.label(tmp_path / "incidents.jsonl")
+    assert young.prompt(case_id) == after
+    lab.profile = profile(change_windows=["sun-sat 00:00-23:59"])
+    assert "within a change window" in lab.prompt(case_id)
+    assert "within a change window" not in after
+    file = tmp_path / "windows.toml"
+    file.write_text('[judge]\nchange_windows = ["sun-sat 00:00-23:59"]\n[sessions]\ngap_s = 7\n')
+    command = [sys.executable, "-m", "audit_lab", "show", case_id, "--prompt", "--lab", str(lab.store.root), "--profile", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "within a change window" in done.stdout
+    assert "made with other settings" in done.stderr
+
+
+def test_a_prompt_names_who_is_asked_and_each_schema(lab):
+    case_id = lab.candidates.collect()["case_id"][0]
+    assert "[sent to]\nnobody: judge 'baseline' asks no model" in lab.prompt(case_id)
+    other = {"base_url": "https://llm.example/v1", "model": "big"}
+    lab.profile = profile(judge="openai", gguf="/models/small.gguf", large={**other, "role": "onprem"}, cloud={**other, "role": "cloud"})
+    shown = lab.prompt(case_id)
+    assert "[sent to]\nonprem: file small.gguf on this machine\nonprem: big at llm.example:443, in doubt\n\n[system]" in shown
+    bounded, plain = (shown.split(f"[schema for {where}]\n")[1].split("\n")[0] for where in (
+        "onprem: file small.gguf on this machine", "onprem: big at llm.example:443, in doubt"))
+    assert (json.loads(bounded), json.loads(plain)) == (answer_schema(bounded=True), answer_schema())
+    leaving = lab.profile.judge.model_copy(update={"sensitive_namespaces": [], "sensitive_categories": [], "cloud_below": 1.0})
+    assert [where for where, _ in asked_places(leaving, may_leave=True)] == [
+        "cloud: big at llm.example:443", "onprem: file small.gguf on this machine, when that is down", "onprem: big at llm.example:443, in doubt"]
+    alone = leaving.model_copy(update={"gguf": "", "role": "cloud", "large": None, "cloud": None, **other})
+    assert asked_places(alone, may_leave=False)[0][0].startswith("nobody: waits: no on-premises endpoint")
