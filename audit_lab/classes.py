@@ -176,10 +176,15 @@ def grant_classes(rule: str) -> list[str]:
 
     >>> grant_classes("get,list core secrets")
     ['secrets_read', 'read']
+    >>> "exec" in grant_classes("create,no verb core pods/exec")
+    True
     """
     verbs_text, _, rest = rule.partition(" ")
     _groups, _, resources_text = rest.partition(" ")
     verbs, resources = set(verbs_text.split(",")), set(resources_text.split(","))
+    if rule.count(" ") != 2:
+        # A verb, group or resource with a space in it: nothing hides behind it, each word may stand in any place.
+        verbs = resources = set(re.split("[ ,]+", rule))
     everything = "*" in verbs
     reads = bool(verbs & {"get", "list", "watch"}) or everything
     writes = bool(verbs & {"create", "update", "patch", "delete", "deletecollection"}) or everything

@@ -54,7 +54,8 @@ def matches(of_cases: pl.DataFrame, names: Collection[str] | None = None, unit: 
 
 def count_facts(matched: pl.DataFrame, unit: str = "case_id") -> pl.DataFrame:
     """Return per unit and predicate: `n`, `n_denied`, `n_succeeded`, times `first`, `last`, `event_ids` (50), `last_ids` (3)."""
-    return matched.sort(unit, "time", "event_id").group_by(unit, "predicate", maintain_order=True).agg(
+    # The predicate too: of two that speak of the same events one is shown, and it must be the same one each time.
+    return matched.sort(unit, "time", "event_id", "predicate").group_by(unit, "predicate", maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("n"), pl.col("denied").sum().cast(pl.Int64).alias("n_denied"),
         pl.col("succeeded").sum().cast(pl.Int64).alias("n_succeeded"),
         pl.col("time").min().alias("first"), pl.col("time").max().alias("last"), pl.col("event_id").head(MAX_IDS).alias("event_ids"),
