@@ -6,21 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 from audit_lab.evaluate import exact
-from audit_lab.hostile import hostile_text
+from audit_lab.hostile import look_at
 from tests.judge.stranger_text import ATTEMPTS, ORDINARY
 
 # An attempt's text is asked about once for each field it fits, an ordinary one in its own field.
-Row = tuple[str, str, str, bool]
+Row = tuple[str, str, str, str]
 
 
-def recognised(text: str, field: str) -> bool:
-    """Say whether the recogniser takes a text of a field for an attempt: the one line to change."""
-    return bool(hostile_text(text))
+# The stranger's kinds of field, and the fields that reading looks at; a label is a key and a value, a manager stands in the address.
+FIELDS = {
+    "annotation": "body", "env": "body", "command": "commands", "status": "status_reason", "group": "user_groups", "image": "images",
+    "audience": "token_audiences", "webhook": "webhook_urls", "manager": "uri", "label": "labels",
+}
 
 
-def measure(recognise: Callable[[str, str], bool] = recognised) -> tuple[list[Row], list[Row]]:
+def recognised(text: str, field: str) -> str:
+    """Return what the recogniser says of a text of a field: 'hostile_text', 'odd_text' or ''."""
+    values = [f"/api/v1/pods?fieldManager={quote(text)}"] if field == "manager" else text.split("=", 1) if field == "label" else [text]
+    return max((look_at(FIELDS.get(field, field), value) for value in values), key=("", "odd_text", "hostile_text").index)
+
+
+def measure(recognise: Callable[[str, str], str] = recognised) -> tuple[list[Row], list[Row]]:
     """Return (kind, field, text, recognised) of all attempts, and the same of ordinary texts, whose kind is their field."""
     attempts = [(kind, field, text, recognise(text, field)) for kind, fields, text in ATTEMPTS for field in fields]
     return attempts, [(field, field, text, recognise(text, field)) for field, text in ORDINARY]
@@ -30,8 +39,9 @@ def _print_rates(title: str, rows: list[Row], column: int) -> None:
     print(f"\n{title}")
     for name in [*dict.fromkeys(row[column] for row in rows), None]:
         of = [row for row in rows if name is None or row[column] == name]
-        rate = exact(sum(row[3] for row in of), len(of))
-        print(f"  {name or 'all':<16}{sum(row[3] for row in of):>4} of {len(of):>3}  {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})")
+        rate, odd = exact(sum(bool(row[3]) for row in of), len(of)), sum(row[3] == "odd_text" for row in of)
+        print(f"  {name or 'all':<16}{sum(bool(row[3]) for row in of):>4} of {len(of):>3}, {odd:>3} of them for their form  "
+              f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})")
 
 
 def main() -> None:
@@ -46,7 +56,7 @@ def main() -> None:
     print("\nOrdinary texts that are flagged")
     for _, field, text, is_flagged in ordinary:
         if is_flagged:
-            print(f"  {field}: {ascii(text)[:160]}")
+            print(f"  {field}, {is_flagged}: {ascii(text)[:160]}")
     print("\nAttempts that are missed")
     for kind, field, text, is_recognised in meant:
         if not is_recognised:
