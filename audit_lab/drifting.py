@@ -14,7 +14,7 @@ from audit_lab.lines import case_lines, reaches
 from audit_lab.pipeline import standing_labels
 from audit_lab.profile import EvaluateSettings, Profile
 from audit_lab.review import session_classes
-from audit_lab.signals import embed_static, load_static, model_key
+from audit_lab.signals import distinct_texts, embed_static, load_static, model_key
 from audit_lab.store import Store
 
 # Below this share of sessions with a vector their mean would be the mean of some kinds of sessions only.
@@ -145,7 +145,7 @@ def session_vectors(store: Store, profile: Profile, sessions: pl.DataFrame) -> t
 
     Where a static model did the bulk, it embeds all of them: beside it the exact vectors of a few would look like a shift.
     """
-    texts = dict(sessions.select("summary_digest", "summary").iter_rows())
+    texts = distinct_texts(sessions)
     kept = store.remembered("static_model")
     if kept and len(texts) > profile.signals.static_above:
         try:

@@ -45,10 +45,12 @@ from audit_lab.signals import (
     PACK,
     ROUTINE,
     Detector,
+    SessionVectors,
     embed_sessions,
     expired_note,
     find_outliers,
     full_precision,
+    lesson_size,
     load_exceptions,
     load_rules,
     load_static,
@@ -61,6 +63,8 @@ from audit_lab.signals import (
 from audit_lab.store import Store
 
 STAGES = ("sessions", "signals", "candidates", "verdicts")
+# Above this share of sessions with words that the static model was not taught it is time for another one: the full model is slow.
+MOST_UNTAUGHT = 0.02
 DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
 """Names of the built-in detectors: 'outliers' are those that the profile lists (`signals.detectors`). `run(detectors=[…])` takes
 names of single ones too, and functions of your own: `[*DEFAULT_DETECTORS, "isolation", mine]`."""
@@ -200,34 +204,35 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         run.notes += [note] if run.today and (note := expired_note(known, run.today)) else []
     run.tick("signals", 1, total)
     if wanted:
-        embeddings = None
+        embedded = None
         if "outliers" in named or {*NEED_VECTORS} & {*wanted}:
-            embeddings, vectors = _embeddings(run, sessions)
+            embedded, vectors = _embeddings(run, sessions)
         run.tick("signals", 2, total)
         features = session_features(events, members, sessions)
         chosen = settings.model_copy(update={"detectors": wanted})
-        found.append(find_outliers(sessions, events, members, chosen, embeddings, features))
+        held = (None, features, None) if embedded is None else (embedded.vectors, features, embedded.exact)
+        found.append(find_outliers(sessions, events, members, chosen, *held))
     run.tick("signals", 3, total)
     if mine:
         found.append(run_detectors(mine, sessions, events, members))
     return {"signals": pl.concat(found), "embeddings": vectors, "exceptions": exceptions}
 
 
-def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl.DataFrame]:
+def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[SessionVectors | None, pl.DataFrame]:
     """Return one vector per session, in order, and what the full model made; no summary is embedded by it twice.
 
-    Where summaries are many, a static model distilled from it does the bulk; it is kept in the lab under its digest, and the manifest
-    remembers which one belongs to these sessions.
+    Where summaries are many, a static model distilled from it does the bulk. It is kept in the lab under its digest and used for as long
+    as its file is there and the settings stay: another one would make every vector anew.
     """
     settings = run.profile.signals
     try:
         key = model_key(settings.model, full_precision(sessions, settings))
+        taught = {"model": key, "first": lesson_size(settings)}
         stored = run.table("embeddings").filter(pl.col("model") == key)
         known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.select("summary_digest", "vector").iter_rows()}
-        lesson = text_digest(key + "".join(sorted(sessions["summary_digest"].unique())))
         kept = run.store.remembered("static_model") or {}
         file = run.store.root / "models" / f"{kept.get('digest', '')}.npz"
-        static = load_static(file, kept["digest"]) if kept.get("lesson") == lesson and file.is_file() else None
+        static = load_static(file, kept["digest"]) if taught.items() <= kept.items() and file.is_file() else None
         made = embed_sessions(sessions, settings, known, static)
     except MissingExtraError as error:
         run.notes.append(f"no session embeddings: {error}")
@@ -235,12 +240,17 @@ def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[np.ndarray | None, pl
     if made.static is not None and static is None:
         private_folder(run.store.root / "models")
         save_static(made.static, run.store.root / "models" / f"{made.static.digest}.npz")
-        run.store.remember("static_model", {"digest": made.static.digest, "lesson": lesson})
+        run.store.remember("static_model", {"digest": made.static.digest, **taught})
+    if made.untaught > MOST_UNTAUGHT:
+        run.notes.append(
+            f"the static model was not taught all words of {made.untaught:.0%} of sessions: the full model takes them "
+            f"(hint: a higher signals.static_above teaches it on more than the first {lesson_size(settings):,} summaries)"
+        )
     vectors = pl.DataFrame(
         {"summary_digest": list(made.full), "vector": [vector.tolist() for vector in made.full.values()]},
         schema={"summary_digest": pl.String, "vector": pl.List(pl.Float32)},
     )
-    return made.vectors, tables.conform(vectors.with_columns(pl.lit(key).alias("model")).sort("summary_digest"), "embeddings")
+    return made, tables.conform(vectors.with_columns(pl.lit(key).alias("model")).sort("summary_digest"), "embeddings")
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:

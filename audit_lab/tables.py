@@ -220,7 +220,7 @@ TABLES: dict[str, Table] = {
         "is_new_client": _k(pl.Boolean, "user is known, this client family was not"),
         "actions": _c(TEXTS, "distinct actions in order of first use, vocabulary tokens"),
         "summary": _k(pl.String, "one deterministic text in the closed vocabulary"),
-        "summary_digest": _k(pl.String, "hash of the summary: duplicates share it"),
+        "summary_digest": _k(pl.String, "hash of the summary without its links: sessions that did the same share it"),
     }),
     "links": Table("typed link between two sessions", ("link_id",), {
         "link_id": _k(pl.String, "'l-' and a hash of type, sessions and events"),

@@ -19,9 +19,9 @@ from audit_lab.phrases import COMMAND_WORDS
 from audit_lab.phrases import WORDS as PHRASES
 
 __all__ = [
-    "ACTIONS", "ACTION_GROUPS", "BUCKETS", "CLEAR_NAMES", "COMMAND_CLASSES", "CUSTOM", "GRANT_CLASSES", "PSEUDONYM_KINDS", "RESOURCES",
-    "WORDS", "Pseudonyms", "action_group", "action_token", "action_weight", "bucket", "clear_name", "is_closed", "is_write",
-    "resource_kind",
+    "ACTIONS", "ACTION_GROUPS", "BUCKETS", "CLEAR_NAMES", "COMMAND_CLASSES", "CUSTOM", "GRANT_CLASSES", "LINKED", "PSEUDONYM_KINDS",
+    "RESOURCES", "WORDS", "Pseudonyms", "action_group", "action_token", "action_weight", "bucket", "clear_name", "is_closed", "is_write",
+    "resource_kind", "without_links",
 ]
 
 COMMAND_CLASSES = classes.COMMAND_CLASSES
@@ -34,6 +34,9 @@ PSEUDONYM_KINDS = (
     "ns", "pod", "user", "sa", "node", "secret", "role", "binding", "source", "client", "object", "image", "group", "webhook", "cluster",
     "workload", "session", "case", "event", "request",
 )
+
+# How a summary begins to tell of other sessions (sessions.summary.add_links).
+LINKED = " Linked to "
 
 # Counts in buckets: texts that differ by a few requests are the same text.
 BUCKETS = ((0, "0"), (1, "1"), (2, "2"), (5, "3-5"), (10, "6-10"), (30, "11-30"), (100, "31-100"))
@@ -149,6 +152,15 @@ def action_weight(token: str) -> int:
     """
     weight = _GROUP_WEIGHTS.get(action_group(token), 0)
     return weight + 3 * bool(_HEAVY.search(token)) + bool(_WRITES.match(token)) + ("cluster-wide" in token)
+
+
+def without_links(summary: str) -> str:
+    """Return a session's summary without what links it to other sessions: what it did itself, whatever came of it later.
+
+    >>> without_links("human user-1. Did: read pod x1. Linked to a later session: object taken.")
+    'human user-1. Did: read pod x1.'
+    """
+    return summary.partition(LINKED)[0]
 
 
 def is_closed(text: str, extra: frozenset[str] = frozenset()) -> bool:

@@ -9,6 +9,8 @@ Plain is `SentenceTransformer.encode` in one call over all summaries. That takes
 measured on `--rate` sessions drawn evenly, half before and half after ours, because others may use the machine (0: on all of them).
 Agreement is always that of all sessions: the truth is the ranking by the full model's float32 vectors for every summary (`--vectors` keeps
 them between runs). Ours gets nothing but the static model: no vector that distillation made is reused. Distillation is reported apart.
+Ours runs a second time with the full model in float32, between the halves of plain too. Sessions are drawn alike and independently, so
+`p_at_most` shows whether p-values of the distances keep what they promise: the share of p ≤ a, for exact, mixed and static vectors.
 `--peers` adds other static models: words alone, and what model2vec distils (pip install 'model2vec[distill]').
 """
 
@@ -31,9 +33,10 @@ from audit_lab.sessions import summarize
 from audit_lab.sessions.summary import Action
 from audit_lab.signals import embed_summaries
 from audit_lab.signals.bulk import SAMPLE, embed_sessions, learn_static, sample_texts
+from audit_lab.signals.circles import peers_of, selves_of
+from audit_lab.signals.distances import Exact, past_distance
 from audit_lab.signals.embeddings import _load, model_folder
-from audit_lab.signals.outliers import identities
-from audit_lab.signals.peers import past_distance, peer_groups
+from audit_lab.signals.peers import conformal_p_values
 from audit_lab.signals.static import distil_static, embed_static
 from audit_lab.vocabulary import action_token
 
@@ -61,13 +64,15 @@ def main() -> None:
     halves = [some[0::2], some[1::2]] if options.rate else [some]
     plains = [clocked(lambda: plain(halves[0]))[1:]]
     made, embedding_s, embedding_cpu_s = clocked(lambda: embed_sessions(sessions, settings, static=static))
+    whole_digits = settings.model_copy(update={"full_precision": "float32"})
+    longer, longer_s, longer_cpu_s = clocked(lambda: embed_sessions(sessions, whole_digits, static=static))
     plains += [clocked(lambda half=half: plain(half))[1:] for half in halves[1:]]
     whole = sessions.height / sum(map(len, halves))
     plain_s, plain_cpu_s = (whole * sum(times) for times in zip(*plains, strict=True))
 
     exact = full_vectors(sessions, options.vectors)
     quick = embed_static(summaries, static)
-    truth, ours = distances(sessions, exact, settings), distances(sessions, made.vectors, settings)
+    truth, ours = distances(sessions, exact, settings), distances(sessions, made.vectors, settings, made.exact)
     shift = ours - truth
     line = np.nanquantile(truth, 0.99)
     figures = {
@@ -76,11 +81,18 @@ def main() -> None:
         "distillation_s": round(distillation_s, 1), "distillation_cpu_s": round(distillation_cpu_s, 1),
         "embedding_s": round(embedding_s, 1), "embedding_cpu_s": round(embedding_cpu_s, 1), "full_model_texts": len(made.full),
         "ratio": round(plain_s / embedding_s, 1), "ratio_of_cpu_time": round(plain_cpu_s / embedding_cpu_s, 1),
-        "top_1_percent_overlap": overlap(truth, ours),
+        "float32_embedding_s": round(longer_s, 1), "float32_ratio": round(plain_s / longer_s, 1),
+        "float32_ratio_of_cpu_time": round(plain_cpu_s / longer_cpu_s, 1),
+        "float32_top_1_percent_overlap": overlap(truth, distances(sessions, longer.vectors, settings, longer.exact)),
+        "measured_again": int(made.exact.asked.sum()), "top_1_percent_overlap": overlap(truth, ours),
         "top_1_percent_overlap_static_only": overlap(truth, distances(sessions, quick, settings)),
         "distance_shift_of_the_top_1_percent": round(float(np.nanmean(shift[truth >= line])), 4),
         "distance_shift_of_the_others": round(float(np.nanmean(shift[truth < line])), 4),
         "static_mean_cosine_to_full": round(float((quick * exact).sum(1).mean()), 4),
+    }
+    figures["p_at_most"] = {
+        name: p_at_most(sessions, values, settings)
+        for name, values in {"exact": truth, "ours": ours, "static": distances(sessions, quick, settings)}.items()
     }
     if options.peers:
         figures["other_static_models"] = others(sessions, exact, truth, settings)
@@ -138,10 +150,14 @@ def plain(texts: list[str]) -> np.ndarray:
     return _load("all-MiniLM-L6-v2").encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 
-def distances(sessions: pl.DataFrame, vectors: np.ndarray, settings: SignalSettings) -> np.ndarray:
-    groups = peer_groups(sessions["actor_kind"].to_list(), sessions["cluster"].to_list(), settings.min_peers)
-    start, end = (sessions[column].dt.epoch("us").to_numpy() for column in ("start", "end"))
-    return past_distance(vectors, identities(sessions), groups, start, end, settings.neighbours)[0]
+def distances(sessions: pl.DataFrame, vectors: np.ndarray, settings: SignalSettings, exact: Exact | None = None) -> np.ndarray:
+    return past_distance(vectors, selves_of(sessions), peers_of(sessions, settings.min_peers), settings.neighbours, exact).distance
+
+
+def p_at_most(sessions: pl.DataFrame, scores: np.ndarray, settings: SignalSettings) -> dict[str, float]:
+    """Share of sessions whose conformal p-value is at most so high: at most as much, if all is well."""
+    p_value = conformal_p_values(scores, peers_of(sessions, settings.min_peers), settings.min_peers).p_value
+    return {str(level): round(float(np.mean(p_value[~np.isnan(p_value)] <= level)), 4) for level in (0.01, 0.05, 0.1, 0.2)}
 
 
 def overlap(truth: np.ndarray, other: np.ndarray) -> float:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from audit_lab.classes import ACTOR_KINDS, CLIENT_FAMILIES, SOURCE_CLASSES, impersonation_class, map_distinct
-from audit_lab.hashing import text_digest
-from audit_lab.vocabulary import ENGLISH, Pseudonyms, action_weight, bucket
+from audit_lab.classes import ACTOR_KINDS, CLIENT_FAMILIES, SOURCE_CLASSES, impersonation_class
+from audit_lab.vocabulary import ENGLISH, LINKED, Pseudonyms, action_weight, bucket
 
 MAX_TOKENS = 160
 LINK_TOKENS = 24  # kept free for what links it to other sessions: known only when all sessions are
@@ -76,9 +75,10 @@ def summarize(session: dict[str, Any], actions: Sequence[Action]) -> str:
 
 
 def add_links(sessions: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
-    """Return table sessions whose summaries also say what links them to other sessions; digests follow.
+    """Return table sessions whose summaries also say what links them to other sessions.
 
-    Only links that join sessions to stories are named, strongest first, as far as the 160 word pieces last.
+    Only links that join sessions to stories are named, strongest first, as far as the 160 word pieces last. Digests stay those of the
+    summaries without links: what a session did does not change with what comes of it later.
     """
     strong = links.filter(~pl.col("kind").is_in(WEAK_LINKS))
     ends = pl.concat([
@@ -94,13 +94,12 @@ def add_links(sessions: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     texts = [
         _with_links(text, [(link["way"], link["kind"]) for link in said or []]) for text, said in rows.select("summary", "said").iter_rows()
     ]
-    told = pl.Series("summary", texts, dtype=pl.String)
-    return sessions.with_columns(told, map_distinct(told, text_digest, pl.String).alias("summary_digest"))
+    return sessions.with_columns(pl.Series("summary", texts, dtype=pl.String))
 
 
 def _with_links(text: str, links: list[tuple[str, str]]) -> str:
     for way, kind in links:
-        longer = f"{text} Linked to {'a later' if way == 'later' else 'an earlier'} session: {kind.replace('_', ' ')}."
+        longer = f"{text}{LINKED}{'a later' if way == 'later' else 'an earlier'} session: {kind.replace('_', ' ')}."
         if count_tokens(longer) > MAX_TOKENS - 2:
             break
         text = longer

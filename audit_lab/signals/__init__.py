@@ -1,6 +1,6 @@
 """Signals: what is odd about a session, by rules, by comparison with the past, and by a user's own detectors; then fused into cases."""
 
-from audit_lab.signals.bulk import SessionVectors, embed_sessions, full_precision
+from audit_lab.signals.bulk import SessionVectors, distinct_texts, embed_sessions, full_precision, lesson_size
 from audit_lab.signals.checks import check_rules
 from audit_lab.signals.choice import Limits, choose_cases
 from audit_lab.signals.coverage import coverage_matrix
@@ -18,8 +18,9 @@ from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 
 __all__ = [
     "NEED_VECTORS", "OUTLIERS", "PACK", "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables",
-    "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "embed_sessions", "embed_static",
-    "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "load_exceptions", "load_rules", "load_static",
-    "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors", "run_rules",
+    "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "distinct_texts", "embed_sessions",
+    "embed_static", "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "lesson_size", "load_exceptions",
+    "load_rules", "load_static", "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors",
+    "run_rules",
     "run_rules_aside", "save_static",
 ]

@@ -6,12 +6,13 @@ sessions only, by cosine distance of embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from audit_lab.signals.circles import Circles
+from audit_lab.signals.distances import Floats, Vectors, cosine_distances, on_grid
 from audit_lab.signals.growing import fits
 
 # A neighbourhood needs more sessions than it has neighbours; equal texts are many here and would otherwise have no density.
@@ -27,29 +28,27 @@ class Density(NamedTuple):
     nearest: list[list[int]]
 
 
-def local_density(
-    vectors: npt.NDArray[np.float32], groups: Sequence[str], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], k: int, least: int
-) -> Density:
+def local_density(vectors: Vectors, peers: Circles, k: int, least: int) -> Density:
     """Return the local outlier factor of each session among earlier peers.
 
     Parameters
     ----------
     vectors
         Rows of length 1, one per session.
-    groups, start, end
-        Peer group and bounds (µs) of each session.
+    peers
+        Whom each session is compared with.
     k, least
         Neighbours, and fewest earlier peers.
     """
-    factor = np.full(len(groups), np.nan)
-    nearest: list[list[int]] = [[] for _ in groups]
-    for asking, references in fits(groups, start, end, max(least, k * _LEAST_PER_NEIGHBOUR)):
-        known = vectors[references].astype(np.float64)
-        between = _far(known, known)
+    factor = np.full(len(vectors), np.nan)
+    nearest: list[list[int]] = [[] for _ in range(len(vectors))]
+    for asking, references in fits(peers, max(least, k * _LEAST_PER_NEIGHBOUR)):
+        known = on_grid(vectors[references])
+        between = cosine_distances(known, known)
         np.fill_diagonal(between, np.inf)
         reach, around = _nearest(between, k)
         density = 1.0 / np.maximum(np.maximum(reach[around][:, :, -1], reach).mean(axis=1), _GRAIN)
-        own, near = _nearest(_far(vectors[asking].astype(np.float64), known), k)
+        own, near = _nearest(cosine_distances(on_grid(vectors[asking]), known), k)
         mine = 1.0 / np.maximum(np.maximum(reach[near][:, :, -1], own).mean(axis=1), _GRAIN)
         factor[asking] = np.round(density[near].mean(axis=1) / mine, 6)
         for row, session in enumerate(asking):
@@ -57,12 +56,7 @@ def local_density(
     return Density(factor, nearest)
 
 
-def _far(these: npt.NDArray[np.float64], those: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # Rounded: vectors of one text differ in their last digits with what else was embedded at once.
-    return np.asarray(np.round(np.maximum(0.0, 1.0 - these @ those.T), 5), dtype=np.float64)
-
-
-def _nearest(far: npt.NDArray[np.float64], k: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _nearest(far: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Return the k smallest distances of each row, ascending, and whose they are; the earlier one first among equals."""
     order = np.argsort(far, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(far, order, axis=1), order

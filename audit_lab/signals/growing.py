@@ -7,16 +7,14 @@ is scored by the model of the first that many. The rungs do not depend on the da
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from audit_lab.signals.peers import MAX_REFERENCES, earlier, members
+from audit_lab.signals.circles import MAX_REFERENCES, Circles, Indices, circles
 
-Indices = npt.NDArray[np.int64]
 # A model is fitted again when its group has grown by half, later by half of the longest memory.
 GROWTH = 1.5
 
@@ -28,23 +26,22 @@ class Fit(NamedTuple):
     references: Indices
 
 
-def fits(groups: Sequence[str], start: Indices, end: Indices, least: int) -> Iterator[Fit]:
+def fits(peers: Circles, least: int) -> Iterator[Fit]:
     """Yield the fits of each peer group, in order of time. Sessions with fewer than `least` earlier peers are in none.
 
     Parameters
     ----------
-    groups, start, end
-        Peer group and bounds (µs) of each session.
+    peers
+        Whom each session is compared with.
     least
         Fewest sessions that a model is fitted on; at most MAX_REFERENCES, the latest, are used.
     """
-    for group in members(groups):
-        order, counts = earlier(group, start, end)
-        rungs = _rungs(int(counts.max(initial=0)), least)
+    for circle in circles(peers):
+        rungs = _rungs(int(circle.known.max(initial=0)), least)
         for rung, following in pairwise([*rungs, np.iinfo(np.int64).max]):
-            asking = group[(counts >= rung) & (counts < following)]
+            asking = circle.asking[(circle.known >= rung) & (circle.known < following)]
             if len(asking):
-                yield Fit(asking, order[max(0, rung - MAX_REFERENCES) : rung])
+                yield Fit(asking, circle.order[max(0, rung - MAX_REFERENCES) : rung])
 
 
 def _rungs(most: int, least: int) -> list[int]:

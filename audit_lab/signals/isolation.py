@@ -8,12 +8,12 @@ as when a point is inserted into a random cut tree (Guha et al., "Robust Random 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from audit_lab.signals.circles import Circles
 from audit_lab.signals.growing import fits
 
 Floats = npt.NDArray[np.float64]
@@ -43,17 +43,15 @@ class _Tree(NamedTuple):
     high: Floats
 
 
-def isolate(
-    features: Floats, groups: Sequence[str], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], least: int, seed: int
-) -> Isolation:
+def isolate(features: Floats, peers: Circles, least: int, seed: int) -> Isolation:
     """Return how easily each session is isolated from earlier peers.
 
     Parameters
     ----------
     features
         Sessions × features; missing values count as 0. Counts are taken by their logarithm.
-    groups, start, end
-        Peer group and bounds (µs) of each session.
+    peers
+        Whom each session is compared with.
     least
         Fewest earlier peers.
     seed
@@ -64,9 +62,9 @@ def isolate(
     filled = np.nan_to_num(features)
     # Single precision, as the trees have it: a value on a cut must fall to the side on which the forest put it.
     scaled = (np.sign(filled) * np.log1p(np.abs(filled))).astype(np.float32).astype(np.float64)
-    score = np.full(len(groups), np.nan)
+    score = np.full(len(features), np.nan)
     weight, middle = np.zeros(features.shape), np.zeros(features.shape)
-    for asking, references in fits(groups, start, end, least):
+    for asking, references in fits(peers, least):
         samples = min(MAX_SAMPLES, len(references))
         forest = IsolationForest(n_estimators=N_TREES, max_samples=samples, random_state=seed).fit(scaled[references])
         trees = [

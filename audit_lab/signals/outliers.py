@@ -26,12 +26,14 @@ from audit_lab import tables
 from audit_lab.classes import SOURCE_CLASSES
 from audit_lab.errors import InputError
 from audit_lab.profile import OutlierName, SignalSettings
+from audit_lab.signals.circles import Circles, peers_of, selves_of
 from audit_lab.signals.combinations import new_combinations
 from audit_lab.signals.density import local_density
+from audit_lab.signals.distances import Exact, nearest_distance, past_distance
 from audit_lab.signals.habits import new_access, new_deed
 from audit_lab.signals.isolation import isolate
 from audit_lab.signals.novelty import session_tokens, surprises, whose_past
-from audit_lab.signals.peers import conformal_p_values, nearest_distance, past_distance, peer_groups, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, tail_surprise
 
 OUTLIERS: tuple[str, ...] = get_args(OutlierName)
 NEED_VECTORS = ("far-summary", "near-peers", "thin-place")
@@ -58,12 +60,11 @@ _STEPS = "step_bits_max"
 
 
 class _Frame(NamedTuple):
-    """What all detectors need of the sessions, in order of start: peer groups and bounds (µs)."""
+    """What all detectors need of the sessions, in order of start: their peers, and exact vectors where a static model does the bulk."""
 
     sessions: pl.DataFrame
-    groups: list[str]
-    start: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
+    peers: Circles
+    exact: Exact | None
 
 
 def find_outliers(
@@ -73,6 +74,7 @@ def find_outliers(
     settings: SignalSettings,
     embeddings: npt.NDArray[np.float32] | None = None,
     features: pl.DataFrame | None = None,
+    exact: Exact | None = None,
 ) -> pl.DataFrame:
     """Return a signal for each session and outlier detector that has something to say.
 
@@ -86,6 +88,8 @@ def find_outliers(
         One row per session, in their order; without it the detector 'far-summary' is left out.
     features
         `session_id` and numeric columns (sessions.session_features); without it the counts of `sessions` serve.
+    exact
+        Where `embeddings` are a static model's (bulk.embed_sessions): vectors of the full model, for 'far-summary'.
 
     Returns
     -------
@@ -104,10 +108,12 @@ def find_outliers(
     if embeddings is not None and len(embeddings) != sessions.height:
         raise InputError(f"{len(embeddings)} embeddings for {sessions.height} sessions", "embed the summaries of these sessions")
     sessions = sessions.sort("start", "session_id")
-    groups = peer_groups(sessions["actor_kind"].to_list(), sessions["cluster"].to_list(), settings.min_peers)
-    frame = _Frame(sessions, groups, sessions["start"].dt.epoch("us").to_numpy(), sessions["end"].dt.epoch("us").to_numpy())
+    order = sessions["_order"].to_numpy()
+    if exact is not None:
+        exact = Exact(exact.asked[order], exact.place[order], exact.vectors)
+    frame = _Frame(sessions, peers_of(sessions, settings.min_peers), exact)
     if embeddings is not None:
-        embeddings = embeddings[sessions["_order"].to_numpy()]
+        embeddings = embeddings[order]
     placed = _features(sessions, features)
     parts = _parts(frame, events, session_events, settings, placed, embeddings)
     found = [_with_p_values(part, frame, settings) for part in parts]
@@ -166,7 +172,7 @@ def _isolated(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) -
     """How few cuts set it apart, and the features that do."""
     columns = [name for name in features.columns if name in _NUMBERS]
     values = features.select(pl.col(columns).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
-    made = isolate(values, frame.groups, frame.start, frame.end, settings.min_peers, settings.seed)
+    made = isolate(values, frame.peers, settings.min_peers, settings.seed)
     order = np.argsort(-made.weight, axis=1, kind="stable")[:, :_MOST]
     reasons = []
     for session, places in enumerate(order):
@@ -193,7 +199,7 @@ def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) ->
     if not columns:
         return _frame(frame.sessions, "odd-numbers", np.full(frame.sessions.height, np.nan), [""] * frame.sessions.height)
     values = features.select(pl.col(columns).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
-    bits = tail_surprise(values, frame.groups, frame.start, frame.end, settings.min_peers)
+    bits = tail_surprise(values, frame.peers, settings.min_peers)
     filled = np.nan_to_num(bits)
     order = np.argsort(-filled, axis=1, kind="stable")[:, :_MOST]
     best = np.take_along_axis(filled, order, axis=1)
@@ -207,9 +213,7 @@ def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) ->
 
 def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
     """How it reads: distance to the nearest session of its own past, or to the nearest peers where it has none."""
-    distance, nearest, alone = past_distance(
-        embeddings, identities(frame.sessions), frame.groups, frame.start, frame.end, settings.neighbours
-    )
+    distance, nearest, alone = past_distance(embeddings, selves_of(frame.sessions), frame.peers, settings.neighbours, frame.exact)
     did = _did(frame, nearest)
     reasons = [
         f"summary unlike {'its peers' if is_alone else 'its own past'}; nearest did: {what}"
@@ -220,14 +224,14 @@ def _summaries(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[
 
 def _near_peers(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
     """Mean distance to the k nearest of all its peers."""
-    made = nearest_distance(embeddings, frame.groups, frame.start, frame.end, settings.neighbours)
+    made = nearest_distance(embeddings, frame.peers, settings.neighbours)
     reasons = [f"summary unlike its nearest peers; nearest did: {what}" for what in _did(frame, made.nearest)]
     return _frame(frame.sessions, "near-peers", made.distance, reasons)
 
 
 def _thin_place(frame: _Frame, settings: SignalSettings, embeddings: npt.NDArray[np.float32]) -> pl.DataFrame:
     """Local outlier factor among its peers."""
-    made = local_density(embeddings, frame.groups, frame.start, frame.end, settings.neighbours, settings.min_peers)
+    made = local_density(embeddings, frame.peers, settings.neighbours, settings.min_peers)
     reasons = [f"more alone than its nearest peers are; nearest did: {what}" for what in _did(frame, made.nearest)]
     return _frame(frame.sessions, "thin-place", made.factor, reasons)
 
@@ -236,11 +240,6 @@ def _did(frame: _Frame, nearest: list[list[int]]) -> list[str]:
     """What the nearest earlier session did, in words."""
     actions = frame.sessions["actions"].to_list()
     return [", ".join((actions[near[0]] or [])[:_MOST]) if near else "nothing" for near in nearest]
-
-
-def identities(sessions: pl.DataFrame) -> list[str]:
-    """Return whose past each session belongs to: its cluster, kind and user."""
-    return sessions.select(pl.concat_str("cluster", "actor_kind", pl.col("user").fill_null(""), separator="/")).to_series().to_list()
 
 
 def _frame(sessions: pl.DataFrame, detector: str, scores: npt.NDArray[np.float64], reasons: list[str]) -> pl.DataFrame:
@@ -256,8 +255,8 @@ def _with_p_values(part: pl.DataFrame, frame: _Frame, settings: SignalSettings) 
     detector = str(part["detector_id"][0])
     placed = frame.sessions.select("session_id").join(part, on="session_id", how="left", maintain_order="left")
     is_bits = detector in _IN_BITS
-    scores = placed["score"].fill_null(0.0 if is_bits else float("nan")).to_numpy()
-    p_value = conformal_p_values(scores, frame.groups, frame.start, frame.end, settings.min_peers).p_value
+    scores = placed["score"].fill_null(0.0 if is_bits else float("nan")).round(9).to_numpy()
+    p_value = conformal_p_values(scores, frame.peers, settings.min_peers).p_value
     bits = scores if is_bits else -np.log2(p_value)
     strength = 1 - 2 ** (-np.nan_to_num(bits) / _HALF_BITS_OF.get(detector, _HALF_BITS))
     return (

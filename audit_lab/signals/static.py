@@ -154,6 +154,14 @@ def embed_static(texts: Sequence[str], static: StaticModel) -> Vectors:
     return np.asarray(made, dtype=np.float32)
 
 
+def knows_all(texts: Sequence[str], static: StaticModel) -> npt.NDArray[np.bool_]:
+    """Say of each text whether the static model knows every word of it: what it does not know, it does not see."""
+    places, rows = _split(texts, static.words)
+    known = np.ones(len(texts), dtype=np.bool_)
+    known[rows[places < 0]] = False
+    return known
+
+
 def save_static(static: StaticModel, path: str | Path) -> None:
     """Write a static model as plain arrays (npz, no pickle)."""
     with private_file(Path(path)).open("wb") as handle:

@@ -13,6 +13,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from audit_lab import tables
 from audit_lab.errors import ProfileError
 from audit_lab.profile import DEFAULT_OUTLIERS, SignalSettings, load_profile
+from audit_lab.signals.circles import alike
 from audit_lab.signals.density import local_density
 from audit_lab.signals.growing import fits
 from audit_lab.signals.isolation import isolate
@@ -37,7 +38,7 @@ def test_a_model_is_fitted_on_sessions_that_had_ended_before_any_of_those_it_sco
     start = np.sort(draw.integers(0, 5000, 200)).astype(np.int64)
     end = start + draw.integers(1, 400, 200)
     scored = []
-    for asking, references in fits(["a" if i % 3 else "b" for i in range(200)], start, end, 5):
+    for asking, references in fits(alike(["a" if i % 3 else "b" for i in range(200)], start, end), 5):
         assert len(references) >= 5
         assert end[references].max() < start[asking].min()
         scored += asking.tolist()
@@ -49,7 +50,7 @@ def test_a_model_is_fitted_on_sessions_that_had_ended_before_any_of_those_it_sco
 def test_what_comes_later_changes_no_model_that_scored_before(n, more, least):
     start, end = clock(n + more)
     def known(count: int) -> dict[int, list[int]]:
-        made = fits(["g"] * count, start[:count], end[:count], least)
+        made = fits(alike(["g"] * count, start[:count], end[:count]), least)
         return {int(session): references.tolist() for asking, references in made for session in asking}
     whole = known(n + more)
     assert {session: whole[session] for session in known(n)} == known(n)
@@ -61,12 +62,12 @@ def test_an_isolated_session_scores_highest_and_the_feature_that_isolates_it_wei
     features = draw.poisson(5, (60, 4)).astype(float)
     features[-1, 2] = 400
     start, end = clock(60)
-    made = isolate(features, ["g"] * 60, start, end, 10, seed=7)
+    made = isolate(features, alike(["g"] * 60, start, end), 10, seed=7)
     assert np.isnan(made.score[:10]).all()
     assert np.nanargmax(made.score) == 59
     assert np.argmax(made.weight[59]) == 2
     assert made.middle[59, 2] < 10
-    again = isolate(features, ["g"] * 60, start, end, 10, seed=7)
+    again = isolate(features, alike(["g"] * 60, start, end), 10, seed=7)
     assert np.array_equal(made.score, again.score, equal_nan=True)
 
 
@@ -75,9 +76,9 @@ def test_local_density_is_the_local_outlier_factor_of_scikit_learn():
     vectors = draw.normal(size=(80, 6)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     start, end = clock(80)
-    made = local_density(vectors, ["g"] * 80, start, end, 5, 10)
+    made = local_density(vectors, alike(["g"] * 80, start, end), 5, 10)
     assert np.isnan(made.factor[:10]).all()
-    for asking, references in fits(["g"] * 80, start, end, 10):
+    for asking, references in fits(alike(["g"] * 80, start, end), 10):
         peer = LocalOutlierFactor(5, metric="cosine", algorithm="brute", novelty=True).fit(vectors[references])
         assert made.factor[asking] == pytest.approx(-peer.score_samples(vectors[asking]), rel=1e-3)
         near = peer.kneighbors(vectors[asking], 1, return_distance=False)[:, 0]
@@ -88,7 +89,7 @@ def test_many_equal_texts_do_not_make_density_infinite():
     vectors = np.tile(np.array([1, 0], dtype=np.float32), (40, 1))
     vectors[-1] = [0, 1]
     start, end = clock(40)
-    factor = local_density(vectors, ["g"] * 40, start, end, 3, 5).factor
+    factor = local_density(vectors, alike(["g"] * 40, start, end), 3, 5).factor
     assert factor[20] == 1.0
     assert 100 < factor[39] < math.inf
 

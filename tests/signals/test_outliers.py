@@ -10,10 +10,12 @@ from outlier_frames import world
 from audit_lab import tables
 from audit_lab.errors import InputError
 from audit_lab.profile import SignalSettings
+from audit_lab.signals.circles import alike, circle_names, peer_groups
+from audit_lab.signals.distances import nearest_distance, on_grid
 from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.novelty import session_tokens, surprises, whose_past
 from audit_lab.signals.outliers import find_outliers
-from audit_lab.signals.peers import conformal_p_values, nearest_distance, peer_groups, references_needed, resolution, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, references_needed, resolution, tail_surprise
 from audit_lab.vocabulary import is_closed
 
 SETTINGS = SignalSettings(min_peers=5, neighbours=3)
@@ -171,8 +173,14 @@ def test_no_sessions_no_signals():
     assert find_outliers(tables.empty("sessions"), tables.empty("events"), tables.empty("session_events"), SETTINGS).is_empty()
 
 
-def test_small_groups_are_pooled_with_their_family_only():
-    assert peer_groups(["human"] * 3 + ["node", "controller"], ["c"] * 5, 3) == ["c/human"] * 3 + ["c/platform"] * 2
+def test_a_kind_is_compared_with_its_family_until_enough_of_it_had_ended():
+    kinds = ["human"] * 4 + ["node", "controller", "node", "node"]
+    start = np.arange(8, dtype=np.int64) * 10
+    made = circle_names(peer_groups(kinds, ["c"] * 8, start, start + 5, 2))
+    assert made == ["c/people"] * 2 + ["c/human"] * 2 + ["c/platform"] * 3 + ["c/node"]
+    # Sessions that still run are no past yet.
+    running = np.where(np.arange(8) == 1, 10**6, start + 5)
+    assert circle_names(peer_groups(kinds, ["c"] * 8, start, running, 2))[:4] == ["c/people"] * 3 + ["c/human"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -180,7 +188,7 @@ def test_small_groups_are_pooled_with_their_family_only():
 def test_p_values_are_what_they_say(scores, least):
     values = np.array(scores)
     start = np.arange(len(values), dtype=np.int64) * 10
-    made = conformal_p_values(values, ["g"] * len(values), start, start + 5, least)
+    made = conformal_p_values(values, alike(["g"] * len(values), start, start + 5), least)
     for index, p_value in enumerate(made.p_value):
         if index < least:
             assert math.isnan(p_value)
@@ -192,7 +200,7 @@ def test_p_values_are_what_they_say(scores, least):
 def test_p_values_of_exchangeable_scores_are_valid():
     draw = np.random.default_rng(4)
     start = np.arange(3000, dtype=np.int64)
-    p_value = conformal_p_values(draw.normal(size=3000), ["g"] * 3000, start, start, 20).p_value
+    p_value = conformal_p_values(draw.normal(size=3000), alike(["g"] * 3000, start, start), 20).p_value
     for level in (0.05, 0.1, 0.3):
         assert np.nanmean(p_value <= level) <= level + 0.02
 
@@ -201,11 +209,11 @@ def test_neighbours_are_the_nearest_of_earlier_time_only():
     angle = np.array([0, 0.1, 0.2, 3.0, 0.1, 3.0])
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     start = np.arange(6, dtype=np.int64) * 10
-    made = nearest_distance(vectors, ["g"] * 6, start, start + 5, 2)
+    made = nearest_distance(vectors, alike(["g"] * 6, start, start + 5), 2)
     assert np.isnan(made.distance[:2]).all()
     assert made.distance[2] == pytest.approx(1 - (np.cos(0.1) + np.cos(0.2)) / 2, abs=1e-5)
     assert made.nearest[4] == [1, 2] or made.nearest[4] == [1, 0]
-    running = nearest_distance(vectors, ["g"] * 6, start, start + 1000, 2)
+    running = nearest_distance(vectors, alike(["g"] * 6, start, start + 1000), 2)
     assert np.isnan(running.distance).all()
 
 
@@ -215,26 +223,42 @@ def test_blocks_and_limits_change_nothing_but_memory(monkeypatch):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     start = np.sort(draw.integers(0, 5000, 300)).astype(np.int64)
     end = start + draw.integers(0, 300, 300)
-    groups = [str(i % 2) for i in range(300)]
-    whole = nearest_distance(vectors, groups, start, end, 4)
+    groups = alike([str(i % 2) for i in range(300)], start, end)
+    whole = nearest_distance(vectors, groups, 4)
     some = draw.random(300) < 0.2
-    part = nearest_distance(vectors, groups, start, end, 4, some)
+    part = nearest_distance(vectors, groups, 4, some)
     assert np.array_equal(part.distance, np.where(some, whole.distance, np.nan), equal_nan=True)
     assert part.nearest == [near if asked else [] for near, asked in zip(whole.nearest, some, strict=True)]
-    monkeypatch.setattr("audit_lab.signals.peers._BLOCK", 7)
-    assert np.array_equal(whole.distance, nearest_distance(vectors, groups, start, end, 4).distance, equal_nan=True)
+    monkeypatch.setattr("audit_lab.signals.distances._BLOCK", 7)
+    assert np.array_equal(whole.distance, nearest_distance(vectors, groups, 4).distance, equal_nan=True)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_distance_does_not_depend_on_who_else_asks_not_even_in_its_last_digit(k):
+    draw = np.random.default_rng(9)
+    vectors = draw.normal(size=(600, 384)).astype(np.float32) + 3 * draw.normal(size=384).astype(np.float32)
+    vectors[draw.integers(0, 600, 200)] = vectors[0]  # equal ones, so that somebody must be chosen among them
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    start = np.arange(600, dtype=np.int64)
+    whole = nearest_distance(vectors, alike(["g"] * 600, start, start), k)
+    for upto in (37, 300, 511):
+        part = nearest_distance(vectors[:upto], alike(["g"] * upto, start[:upto], start[:upto]), k)
+        assert np.array_equal(part.distance, whole.distance[:upto], equal_nan=True)
+        assert part.nearest == whole.nearest[:upto]
+        rows, columns = on_grid(vectors[:upto]), on_grid(vectors)
+        assert np.array_equal(rows @ columns.T, (columns @ columns.T)[:upto])
 
 
 @pytest.mark.parametrize("k", [1, 4])
 def test_only_the_latest_references_count_whatever_the_order_of_the_sessions(monkeypatch, k):
-    monkeypatch.setattr("audit_lab.signals.peers.MAX_REFERENCES", 9)
-    monkeypatch.setattr("audit_lab.signals.peers._BLOCK", 16)
+    monkeypatch.setattr("audit_lab.signals.distances.MAX_REFERENCES", 9)
+    monkeypatch.setattr("audit_lab.signals.distances._BLOCK", 16)
     draw = np.random.default_rng(6)
     vectors = draw.normal(size=(120, 5)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     start = draw.integers(0, 5000, 120).astype(np.int64)
     end = start + draw.integers(0, 300, 120)
-    made = nearest_distance(vectors, ["g"] * 120, start, end, k).distance
+    made = nearest_distance(vectors, alike(["g"] * 120, start, end), k).distance
     for session in range(120):
         past = sorted((end[other], other) for other in range(120) if end[other] < start[session])[-9:]
         near = sorted(1 - float(vectors[session] @ vectors[other]) for _, other in past)[:k]
@@ -244,7 +268,7 @@ def test_only_the_latest_references_count_whatever_the_order_of_the_sessions(mon
 def test_tails_are_shares_of_earlier_peers():
     values = np.array([[1.0], [2.0], [3.0], [2.0], [np.nan]])
     start = np.arange(5, dtype=np.int64)
-    bits = tail_surprise(values, ["g"] * 5, start, start, 2)
+    bits = tail_surprise(values, alike(["g"] * 5, start, start), 2)
     assert np.isnan(bits[[0, 1, 4], 0]).all()
     assert bits[2, 0] == pytest.approx(math.log2(3))
     assert bits[3, 0] == pytest.approx(-math.log2(3 / 4))

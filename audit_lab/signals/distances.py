@@ -1,0 +1,166 @@
+"""Distances between summaries: how far a session lies from its own past and from its peers, by cosine distance of embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from audit_lab.signals.circles import MAX_REFERENCES, Circles, Flags, Indices, circles
+
+Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
+
+_BLOCK = 256
+# Steps of 2^-25: float32 has no finer ones for most parts of a vector of length 1, and sums of products of whole numbers of them fit
+# into float64. So a distance is exact, and the same whatever else is multiplied at once.
+_GRID = 2.0**25
+# Distances are told to five digits: vectors of one text differ beyond them with what else was embedded at once.
+_DIGITS = 5
+# Earlier sessions of its own that a session with an exact vector is measured against: the nearest by the static model.
+CANDIDATES = 3
+
+
+class Neighbours(NamedTuple):
+    """Mean cosine distance to the k nearest earlier peers (NaN where there are fewer than k), and who they are."""
+
+    distance: Floats
+    nearest: list[list[int]]
+
+
+class Exact(NamedTuple):
+    """Vectors of the full model where a static one does the bulk.
+
+    `asked`: sessions whose distance is measured by them; `place`: row of each session in `vectors`, -1 where it has none.
+    """
+
+    asked: Flags
+    place: Indices
+    vectors: Vectors
+
+
+class Past(NamedTuple):
+    """Distance from the past (NaN where even peers are too few), the nearest sessions, and who had no past of its own."""
+
+    distance: Floats
+    nearest: list[list[int]]
+    alone: Flags
+
+
+def on_grid(vectors: Vectors) -> Floats:
+    """Return vectors of length 1 in steps so fine that they say the same and so coarse that products of them are exact.
+
+    Their products sum to the same last digit in any order: distances of a session do not depend on who else asks.
+    """
+    return np.asarray(np.rint(vectors.astype(np.float64) * _GRID) / _GRID, dtype=np.float64)
+
+
+def cosine_distances(these: Floats, those: Floats) -> Floats:
+    """Return 1 − cosine of each row of `these` and each of `those` (both from `on_grid`), to five digits."""
+    return np.asarray(np.round(np.maximum(0.0, 1.0 - these @ those.T), _DIGITS), dtype=np.float64)
+
+
+def nearest_distance(vectors: Vectors, peers: Circles, k: int, asking: Flags | None = None) -> Neighbours:
+    """Return how far each session's vector lies from its k nearest earlier peers.
+
+    Parameters
+    ----------
+    vectors
+        Rows of length 1, one per session.
+    peers
+        Whom each session is compared with.
+    k
+        Number of neighbours; a summary that k earlier peers share has distance 0.
+    asking
+        The sessions to answer for; all of them when left out.
+    """
+    distance = np.full(len(vectors), np.nan)
+    nearest: list[list[int]] = [[] for _ in range(len(vectors))]
+    for session, near in _near(vectors, peers, k, asking):
+        if len(near) == k:
+            distance[session] = round(sum(far for far, _ in near) / k, _DIGITS)
+            nearest[session] = [other for _, other in near[:3]]
+    return Neighbours(distance, nearest)
+
+
+def _near(vectors: Vectors, peers: Circles, most: int, asking: Flags | None) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+    """Yield for each session that asks at most `most` nearest earlier peers: distance, session; who ended first leads equals."""
+    for circle in circles(peers):
+        wanted = np.flatnonzero(asking[circle.asking]) if asking is not None else np.arange(len(circle.asking))
+        for rows in _blocks(circle.known[wanted]):
+            block, known = circle.asking[wanted[rows]], circle.known[wanted[rows]]
+            high = int(known[-1])
+            low = max(0, int(known[0]) - MAX_REFERENCES)
+            if high == 0:
+                continue
+            far = cosine_distances(on_grid(vectors[block]), on_grid(vectors[circle.order[low:high]]))
+            # Only the last columns can be too late for some rows, only the first ones too old.
+            late, old = int(known[0]) - low, max(0, high - MAX_REFERENCES - low)
+            far[:, late:][np.arange(int(known[0]), high) >= known[:, None]] = np.inf
+            far[:, :old][np.arange(low, low + old) < known[:, None] - MAX_REFERENCES] = np.inf
+            if most == 1:
+                best = far.argmin(axis=1)[:, None]
+            elif far.shape[1] > most:
+                # A whole number for distance and place: no two are equal, so that the choice among equals is no accident.
+                unlike = np.rint(np.minimum(far, 9.0) * 10**_DIGITS) * 2.0**31 + np.arange(far.shape[1])
+                best = np.argpartition(unlike, most - 1, axis=1)[:, :most]
+            else:
+                best = np.tile(np.arange(far.shape[1]), (len(block), 1))
+            for row, session in enumerate(block.tolist()):
+                close = sorted((float(far[row, column]), int(column)) for column in best[row])
+                yield session, [(value, int(circle.order[low + column])) for value, column in close if value < np.inf]
+
+
+def past_distance(vectors: Vectors, selves: Circles, peers: Circles, k: int, exact: Exact | None = None) -> Past:
+    """Return how far each session lies from the nearest of its own past, or from its k nearest peers where it has none.
+
+    Parameters
+    ----------
+    vectors
+        Rows of length 1, one per session.
+    selves, peers
+        Its own past, and its peers.
+    k
+        Number of peers.
+    exact
+        Vectors of the full model, where `vectors` are a static one's. Sessions that it names are measured against their `candidates` by
+        it; both ends of a distance are always of one sort.
+    """
+    own = nearest_distance(vectors, selves, 1)
+    alone = np.isnan(own.distance)
+    theirs = nearest_distance(vectors, peers, k, alone)
+    nearest = [far if is_alone else near for near, far, is_alone in zip(own.nearest, theirs.nearest, alone, strict=True)]
+    past = Past(np.where(alone, theirs.distance, own.distance), nearest, alone)
+    if exact is not None:
+        for session, others in candidates(vectors, selves, peers, k, past, exact.asked).items():
+            wanted = k if alone[session] else 1
+            places = exact.place[[session, *others]]
+            if len(others) < wanted or (places < 0).any():
+                continue
+            rows = on_grid(exact.vectors[places])
+            near = sorted(zip(cosine_distances(rows[:1], rows[1:])[0].tolist(), others, strict=True))
+            past.distance[session] = round(sum(far for far, _ in near[:wanted]) / wanted, _DIGITS)
+            past.nearest[session] = [other for _, other in near[:wanted][:3]]
+    return past
+
+
+def candidates(vectors: Vectors, selves: Circles, peers: Circles, k: int, past: Past, asked: Flags) -> dict[int, list[int]]:
+    """Return for each session that is `asked` for, the earlier ones that an exact distance is measured against.
+
+    The nearest by `vectors`: `CANDIDATES` of its own past, or its k nearest peers where it has none.
+    """
+    near = dict(_near(vectors, selves, CANDIDATES, asked & ~past.alone)) | dict(_near(vectors, peers, k, asked & past.alone))
+    return {session: [other for _, other in others] for session, others in near.items()}
+
+
+def _blocks(counts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield rows of `counts` in ascending order, few enough at once, and spanning few enough references, for memory to stay flat."""
+    order = np.argsort(counts, kind="stable")
+    ascending = counts[order]
+    at = 0
+    while at < len(order):
+        upto = min(at + _BLOCK, int(np.searchsorted(ascending, ascending[at] + MAX_REFERENCES, side="right")))
+        yield order[at:upto]
+        at = upto
