@@ -63,12 +63,12 @@ class SignalSettings(_Section):
     )
     model: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model by name or path")
     static_above: int = Field(8000, ge=0, description="distinct summaries above which a static model distilled from it does the bulk")
-    full_share: float = Field(0.025, ge=0, le=1, description="share of sessions, furthest from their past, for the full model even then")
+    full_share: float = Field(0.025, ge=0, le=1, description="share of sessions, furthest among earlier ones, for the full model even so")
     full_precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="its arithmetic then: bfloat16 is 2.5 times as fast where the processor knows it, distances move by 0.0004"
     )
     neighbours: int = Field(10, ge=1, description="k of the nearest-neighbour distance")
-    min_peers: int = Field(20, ge=2, description="smaller peer groups are pooled with the rest of their kind's family")
+    min_peers: int = Field(20, ge=2, description="fewer earlier sessions of its kind: a session is compared with their family")
     budget_cases: int = Field(40, ge=1, description="cases that people and models can look at, per calendar day (UTC) of the archive")
     budget_tokens: int | None = Field(
         None, ge=0, description="tokens that questions about a day's cases may take; null = judge.max_tokens_per_day where a model is asked"

@@ -1,6 +1,7 @@
 """Evidence from before the case: what was usual, whose namespaces these are, what looks alike.
 
-What speaks for innocence stands here: a judge that is only shown suspicion finds suspicion.
+What speaks for innocence stands here: a judge that is only shown suspicion finds suspicion. Earlier sessions are those that began before
+the case; of one that still ran all actions count.
 """
 
 from __future__ import annotations

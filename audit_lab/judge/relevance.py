@@ -1,6 +1,7 @@
 """How common a true claim is among ordinary sessions of the same kind of actor, and what a ground is worth by that.
 
-A true claim that most peers could make as well says little. Ordinary sessions are those that belong to no case.
+A true claim that most peers could make as well says little. Ordinary sessions are those that belong to no case. This explains: it compares
+with all that the lab holds, later sessions too, and no signal or score of detection rests on it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class _Past:
 
 
 def whose_past(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return whom each session is compared with: `session_id`, `start`, `end`, `world` (cluster), `identity`, `peers` (kind of actor).
+    """Return whom each session is compared with: `session_id`, `start`, `world` (cluster), `identity`, `peers` (kind of actor).
 
     Whoever shows no credential, or one that does not hold, is nobody: all of them together are no identity with habits. They
     are told apart by the network that they come from.
@@ -67,7 +67,7 @@ def whose_past(sessions: pl.DataFrame) -> pl.DataFrame:
     nobody = pl.col("actor_kind").is_in(["anonymous", "unauthenticated"]) | pl.col("user").is_null()
     by_network = pl.concat_str(pl.lit("?"), "actor_kind", pl.lit("@"), _network())
     return sessions.select(
-        "session_id", "start", "end", world="cluster", identity=pl.when(nobody).then(by_network).otherwise("user"), peers="actor_kind"
+        "session_id", "start", world="cluster", identity=pl.when(nobody).then(by_network).otherwise("user"), peers="actor_kind"
     )
 
 
@@ -187,40 +187,35 @@ def _bits(share: float) -> float:
 def routine(hits: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Return how much of a routine each rule hit is: the share of earlier sessions in which the same rule had fired.
 
-    Earlier are sessions that had ended when the one with the hit began: what fires later in one that still runs is no habit yet.
+    Earlier are sessions that began before. Of one that still runs all hits count, later ones too: routine only lowers what a rule says.
+    Waiting for its end was tried and lost incidents where everybody shares one address and sessions are long (docs/signals.md).
 
     Parameters
     ----------
     hits
         `session_id`, `detector_id`; other columns are kept.
     sessions
-        As in `surprises`, and `end`.
+        As in `surprises`.
 
     Returns
     -------
     `hits` with `own_routine` (earlier sessions of the identity in which it fired ÷ its earlier sessions, and two that are
     assumed without) and `peer_routine` (the same over its peers, twenty assumed): 0 where it never fired before.
     """
-    who = sessions.select("session_id", "start", "end", "world", "identity", "peers")
+    started = sessions.select("session_id", "start", "world", "identity", "peers")
     rows = hits.with_row_index("_row")
     fired: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for row, session_id, detector_id in rows.select("_row", "session_id", "detector_id").iter_rows():
         fired[session_id].append((row, detector_id))
     pasts: dict[tuple[str, ...], _Past] = defaultdict(_Past)
     found: list[tuple[int, float, float]] = []
-    moments: list[tuple[datetime, int, str, tuple[str, ...]]] = []
-    for session_id, start, end, *circles in who.iter_rows():
-        moments += [(start, 0, session_id, tuple(circles)), (end, 1, session_id, tuple(circles))]
-    # At the same instant sessions ask first: what ends then had not ended before.
-    for _time, step, session_id, (world, identity, peers) in sorted(moments, key=lambda moment: moment[:3]):
+    for session_id, _start, world, identity, peers in started.sort("start", "session_id").iter_rows():
         own, circle = pasts[world, "own", identity], pasts[world, "peers", peers]
-        if step == 1:
-            for past in (own, circle):
-                past.seen.update(("rule", detector_id) for _, detector_id in fired[session_id])
-                past.sessions += 1
-            continue
         for row, detector_id in fired[session_id]:
             key = ("rule", detector_id)
             found.append((row, own.seen[key] / (own.sessions + _OWN_DOUBT), circle.seen[key] / (circle.sessions + _PEER_DOUBT)))
+        for past in (own, circle):
+            past.seen.update(("rule", detector_id) for _, detector_id in fired[session_id])
+            past.sessions += 1
     answers = pl.DataFrame(found, schema={"_row": pl.UInt32, "own_routine": pl.Float64, "peer_routine": pl.Float64}, orient="row")
     return rows.join(answers, on="_row", how="inner", maintain_order="left").drop("_row")

@@ -66,14 +66,6 @@ def test_what_later_sessions_do_is_no_routine_yet():
     assert fused(made, IDS[0]) == fused(rank({"session_id": IDS[0]}), IDS[0])
 
 
-def test_what_fires_in_a_session_that_still_runs_is_no_routine_yet():
-    for minutes, still_runs in ((1, False), (500, True)):
-        sessions = world(*[{"user": "robot", "minutes": minutes}] * 20, {"user": "robot"})[0]
-        ids = sessions["session_id"].to_list()
-        made = rank(*({"session_id": session_id} for session_id in ids), sessions=sessions)
-        assert (fused(made, ids[20]) == fused(rank({"session_id": ids[20]}, sessions=sessions), ids[20])) == still_runs
-
-
 def test_new_deeds_of_the_control_plane_are_echoes():
     sessions = world({"user": "system:kube-scheduler", "actor_kind": "controller"}, {"user": "ann"})[0]
     ids = sessions["session_id"].to_list()
