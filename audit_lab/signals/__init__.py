@@ -19,8 +19,7 @@ from audit_lab.signals.tuning import exceptions_toml, propose_exceptions
 __all__ = [
     "NEED_VECTORS", "OUTLIERS", "PACK", "ROUTINE", "CaseTables", "Detector", "Limits", "Rule", "RuleException", "RuleTables",
     "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "distinct_texts", "embed_sessions",
-    "embed_static", "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "lesson_size", "load_exceptions",
-    "load_rules", "load_static", "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution", "run_detectors",
-    "run_rules",
-    "run_rules_aside", "save_static",
+    "embed_static", "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "lesson_size",
+    "load_exceptions", "load_rules", "load_static", "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution",
+    "run_detectors", "run_rules", "run_rules_aside", "save_static",
 ]
