@@ -20,7 +20,7 @@ from audit_lab.cli_evaluate import EVALUATION_WORDS
 from audit_lab.cli_judge import JUDGE_WORDS
 from audit_lab.cli_options import JsonOption, LabOption, ProfileOption
 from audit_lab.cli_rules import rules_app
-from audit_lab.cli_show import emit, ingest_with_bars, naming_profile, print_case, print_summary, run_with_bars
+from audit_lab.cli_show import emit, ingest_with_bars, naming_profile, odd_sessions, print_case, print_summary, run_with_bars
 from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
@@ -235,7 +235,9 @@ def show(
             err.print("[yellow]note:[/] the cases were made with other settings or data: audit-lab run makes them anew", soft_wrap=True)
         sys.stdout.write(work.prompt(what) + "\n")
         return
-    print_case(work.case(what), work.profile.judge.lang, everything=everything)
+    found = work.case(what)
+    likeness = {name: work.nearest(name, 2) for name in odd_sessions(found)}
+    print_case(found, work.profile.judge.lang, everything=everything, likeness=likeness)
     if original:
         sys.stdout.write(to_json(work.originals(what)) + "\n")
 

@@ -121,8 +121,29 @@ def print_summary(work: Lab, evaluation: dict[str, Any]) -> None:
     out.print(table)
 
 
-def print_case(found: dict[str, Any], lang: str = "en", *, everything: bool = False) -> None:
-    """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko); every event, or the important ones first."""
+def odd_sessions(found: dict[str, Any]) -> list[str]:
+    """Return the sessions of a case that outlier detectors say most of, three at most."""
+    odd = found["signals"].filter(pl.col("kind") == "outlier").group_by("session_id").agg(pl.col("strength").max())
+    return odd.sort("strength", "session_id", descending=[True, False])["session_id"].head(3).to_list()
+
+
+def _print_likeness(likeness: dict[str, pl.DataFrame]) -> None:
+    """Print what each session reads like: the nearest earlier sessions of its kind, and the nearest that people judged."""
+    for session_id, near in likeness.items():
+        for row in near.iter_rows(named=True):
+            whose = "the same user" if row["is_same_user"] else "another user"
+            said = f"labelled {row['verdict']}" if row["sort"] == "labelled" else whose
+            line = f"  ≈ {session_id[:10]} reads like {row['session_id'][:10]} ({said}, distance {row['distance']:.3f}): {row['summary']}"
+            out.print(escape(visible(line)), style="dim", soft_wrap=True)
+
+
+def print_case(
+    found: dict[str, Any], lang: str = "en", *, everything: bool = False, likeness: dict[str, pl.DataFrame] | None = None
+) -> None:
+    """Print a case as `Lab.case` gives it; summary, grounds and checks in `lang` (en or ko); every event, or the important ones first.
+
+    `likeness`: for some of its sessions what `Lab.nearest` gives.
+    """
     case = found["case"]
     if case:
         chance = "" if found["probability"] is None else f" (probability {found['probability']:.2f})"
@@ -133,8 +154,10 @@ def print_case(found: dict[str, Any], lang: str = "en", *, everything: bool = Fa
                   f"{session['start']:%Y-%m-%d %H:%M:%S} UTC, {counted(session['n_events'], 'event')}")
         out.print(f"  {escape(session['summary'])}", soft_wrap=True)
     for signal in found["signals"].sort("strength", descending=True).iter_rows(named=True):
-        line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}): {signal['reason']}"
+        chance = "" if signal["p_value"] is None else f", p {signal['p_value']:.2g}"
+        line = f"  • {signal['kind']} {signal['detector_id']} ({signal['strength']:.2f}{chance}): {signal['reason']}"
         out.print(escape(line), soft_wrap=True)
+    _print_likeness(likeness or {})
     for verdict in found["verdicts"].iter_rows(named=True):
         _print_verdict(verdict, lang)
     _print_events(found, everything)

@@ -17,6 +17,7 @@ from audit_lab.cases import case_prompt, compare_judges, export_questions, find_
 from audit_lab.errors import InputError
 from audit_lab.judge import AnswersFit, Judge, import_answers
 from audit_lab.lab_figures import FigureVerbs
+from audit_lab.likeness import like_session
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
     Run,
@@ -220,6 +221,14 @@ class Lab(FigureVerbs):
             When nothing has that id (the beginning of one is enough, if it is unique).
         """
         return find_case(self.store, case_or_session)
+
+    def nearest(self, session_id: str, k: int = 5) -> pl.DataFrame:
+        """Return the `k` earlier sessions of its kind, and the `k` labelled ones of earlier time, that read most like a session.
+
+        Columns: `sort` ('earlier' or 'labelled'), `session_id`, `distance` (1 − cosine), `is_same_user`, `verdict`, `summary`. No rows
+        where nothing was embedded.
+        """
+        return like_session(self.store, session_id, k)
 
     def check_rules(self) -> pl.DataFrame:
         """Return, per rule, whether it is evaluable or blind on these data and why, its hits, sessions and runtime."""

@@ -56,6 +56,7 @@ from audit_lab.signals import (
     load_static,
     model_key,
     rank_cases,
+    resolution_note,
     run_detectors,
     run_rules_aside,
     save_static,
@@ -212,6 +213,7 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         chosen = settings.model_copy(update={"detectors": wanted})
         held = (None, features, None) if embedded is None else (embedded.vectors, features, embedded.exact)
         found.append(find_outliers(sessions, events, members, chosen, *held))
+        run.notes += [note] if (note := resolution_note(sessions, settings)) else []
     run.tick("signals", 3, total)
     if mine:
         found.append(run_detectors(mine, sessions, events, members))

@@ -72,6 +72,7 @@ def test_sql_show_blind_and_volume(lab: Path) -> None:
     shown = run("show", case, "--lab", lab)
     assert shown.returncode == 0
     assert "judge baseline" in shown.stdout
+    assert re.search(r"≈ s-\w+ reads like s-\w+ \(another user, distance 0\.\d+\)", shown.stdout)
     prompt = run("show", case, "--lab", lab, "--prompt")
     assert prompt.returncode == 0
     assert "corp.example" not in prompt.stdout

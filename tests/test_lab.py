@@ -144,6 +144,15 @@ def test_where_summaries_are_many_a_static_model_is_kept_in_the_lab(tmp_path: Pa
     kept = lab.store.remembered("static_model")
     assert (lab.store.root / "models" / f"{kept['digest']}.npz").is_file()
     assert lab.signals.filter(pl.col("detector_id") == "far-summary").collect().height > 0
+    # Nearest sessions come from the static model's vectors, all of one sort; labels of earlier time beside them.
+    found = lab.sessions.sort("start").collect()
+    first, last = found["session_id"][0], found["session_id"][-1]
+    assert lab.nearest(first).is_empty()
+    lab.label(sample / "labels.jsonl")
+    near = lab.nearest(last, 3).join(found.select("session_id", "end"), on="session_id")
+    assert near["sort"].to_list() == ["earlier"] * 3 + ["labelled"] * 3
+    assert near.filter(pl.col("sort") == "labelled")["verdict"].is_not_null().all()
+    assert (near["end"] < found["start"][-1]).all() and near["distance"].is_between(0, 2).all()
     before = lab.store.digest("signals")
     lab.run(until="signals", force=True)
     assert lab.store.digest("signals") == before

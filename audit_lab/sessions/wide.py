@@ -52,10 +52,12 @@ FEATURES: dict[str, str] = {
     "clock_distance": "distance from the usual time of day, 0 to 1",
     **{f"group_{group}": f"events of the action group '{group}'" for group in ACTION_GROUPS},
 }
+WORST_STEP = "worst_step"
+"""The one text beside the numbers: the step behind `step_bits_max`, 'one action then another' in the closed vocabulary; null as it is."""
 
 
 def session_features(events: pl.DataFrame, session_events: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return `session_id` and the columns of `FEATURES` (Float64), one row per row of `sessions` and in its order.
+    """Return `session_id`, the columns of `FEATURES` (Float64) and `WORST_STEP`, one row per row of `sessions` and in its order.
 
     Columns in: tables events, session_events, sessions.
     """
@@ -74,7 +76,7 @@ def session_features(events: pl.DataFrame, session_events: pl.DataFrame, session
     for part in parts:
         wide = wide.join(part, on="session_id", how="left", maintain_order="left")
     # Rounded: sums of many threads differ in their last digits from run to run (law 7).
-    return wide.select("session_id", *(pl.col(name).cast(pl.Float64).round(6) for name in FEATURES))
+    return wide.select("session_id", *(pl.col(name).cast(pl.Float64).round(6) for name in FEATURES), WORST_STEP)
 
 
 def _weights(actions: pl.Series) -> pl.DataFrame:
@@ -146,10 +148,13 @@ def _habits(rows: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _surprise(rows: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
-    return step_surprise(session_steps(rows), keyed).group_by("session_id").agg(
+    steps = step_surprise(session_steps(rows), keyed).with_columns(pl.col("bits").round(6))
+    worst = steps.drop_nulls("bits").sort("bits", "before", "action", descending=[True, False, False]).group_by("session_id").agg(
+        pl.format("{} then {}", "before", "action").first().alias(WORST_STEP))
+    return steps.group_by("session_id").agg(
         step_bits_mean=pl.col("bits").mean(), step_bits_max=pl.col("bits").max(),
         n_unseen_steps=pl.when(pl.col("bits").count() > 0).then(pl.col("is_unseen").sum()),
-    )
+    ).join(worst, on="session_id", how="left")
 
 
 def _sum(values: pl.Expr) -> pl.Expr:

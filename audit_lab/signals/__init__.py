@@ -10,7 +10,7 @@ from audit_lab.signals.exceptions import ROUTINE, RuleException, expired_note, l
 from audit_lab.signals.fusion import CaseTables, rank_cases
 from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.outliers import NEED_VECTORS, OUTLIERS, find_outliers
-from audit_lab.signals.peers import resolution
+from audit_lab.signals.peers import resolution, resolution_note
 from audit_lab.signals.rulebook import PACK, Rule, load_rules
 from audit_lab.signals.rules import RuleTables, run_rules, run_rules_aside
 from audit_lab.signals.static import StaticModel, embed_static, load_static, save_static
@@ -21,5 +21,5 @@ __all__ = [
     "SessionVectors", "StaticModel", "check_rules", "choose_cases", "coverage_matrix", "distinct_texts", "embed_sessions",
     "embed_static", "embed_summaries", "exceptions_toml", "expired_note", "find_outliers", "full_precision", "lesson_size",
     "load_exceptions", "load_rules", "load_static", "model_key", "nearest_sessions", "propose_exceptions", "rank_cases", "resolution",
-    "run_detectors", "run_rules", "run_rules_aside", "save_static",
+    "resolution_note", "run_detectors", "run_rules", "run_rules_aside", "save_static",
 ]

@@ -57,6 +57,7 @@ _NUMBERS = {
     "weight_denied": "sensitive requests denied",
 }
 _STEPS = "step_bits_max"
+_WORST = "worst_step"
 
 
 class _Frame(NamedTuple):
@@ -145,8 +146,7 @@ def _parts(
     if "odd-numbers" in wanted:
         parts.append(_numbers(frame, settings, features))
     if "odd-sequence" in wanted and _STEPS in features.columns:
-        steps = features[_STEPS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        parts.append(_frame(sessions, "odd-sequence", steps, ["sequence of actions unlike its peers"] * sessions.height))
+        parts.append(_sequence(sessions, features))
     if "isolation" in wanted:
         parts.append(_isolated(frame, settings, features))
     if embeddings is not None:
@@ -191,6 +191,14 @@ def _features(sessions: pl.DataFrame, features: pl.DataFrame | None) -> pl.DataF
     if "session_id" not in features.columns or not {*_NUMBERS, _STEPS} & set(features.columns):
         raise InputError("features need the column 'session_id' and known quantities", "pass the frame of session_features")
     return sessions.select("session_id").join(features, on="session_id", how="left", maintain_order="left").drop("session_id")
+
+
+def _sequence(sessions: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+    """How unlike its kind its least expected step is, and which one that is, where the features say so."""
+    bits = features[_STEPS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    steps = features[_WORST].to_list() if _WORST in features.columns else [None] * sessions.height
+    said = "sequence of actions unlike its peers"
+    return _frame(sessions, "odd-sequence", bits, [f"{said}: {step}" if step else said for step in steps])
 
 
 def _numbers(frame: _Frame, settings: SignalSettings, features: pl.DataFrame) -> pl.DataFrame:

@@ -144,6 +144,19 @@ def resolution(sessions: pl.DataFrame, settings: SignalSettings, false_share: fl
     ).with_columns(is_enough=pl.col("n_references") >= pl.col("n_needed"))
 
 
+def resolution_note(sessions: pl.DataFrame, settings: SignalSettings, false_share: float = 0.1) -> str | None:
+    """Return one line that names the peer groups whose p-values are too coarse to control false discoveries, and how many would do.
+
+    None where all are fine enough. Columns in: table sessions.
+    """
+    few = resolution(sessions, settings, false_share).filter(~pl.col("is_enough"))
+    said = ", ".join(f"{row['peers']} has {row['n_references']:,} of {row['n_needed']:,}" for row in few.iter_rows(named=True))
+    return (
+        f"p-values order sessions but control no share of false findings ({false_share:.0%}) yet, for want of earlier peers: {said} "
+        "(docs/signals.md)"
+    ) if said else None
+
+
 def _windows(peers: Circles) -> Iterator[tuple[Indices, Indices, Indices, Flags]]:
     """Yield blocks of sessions that ask, how many peers each of them has before it, who may be referred to, and who by whom."""
     for circle in circles(peers):

@@ -23,8 +23,8 @@ def habit(user: str, n: int, **row: object) -> list[dict]:
 
 def test_every_feature_is_documented_and_a_number():
     found = wide({"verb": "list"}).drop("user", "start")
-    assert found.columns == ["session_id", *FEATURES]
-    assert set(found.drop("session_id").dtypes) == {pl.Float64}
+    assert found.columns == ["session_id", *FEATURES, "worst_step"]
+    assert set(found.drop("session_id", "worst_step").dtypes) == {pl.Float64}
     assert all(FEATURES.values())
 
 
@@ -42,6 +42,14 @@ def test_a_known_user_from_a_new_place_doing_sensitive_reads_stands_out():
     for feature in ("weighted_bits_max", "source_bits", "network_bits", "source_class_bits", "client_bits", "source_class_peer_bits"):
         assert last[feature] > usual[feature] + 2, feature
     assert (last["weight_new_to_peers"], last["n_new_to_peers"], last["share_new"]) == (5, 1, 1)
+
+
+def test_the_worst_step_is_named_where_steps_are_known():
+    usual = [row for i in range(120) for row in ({"user": f"u{i}", "at": 1000.0 * i, "verb": "get", "name": "p"},)]
+    found = wide(*usual, {"user": "ann", "at": 200_000, "verb": "get", "name": "p"}, {"user": "ann", "at": 200_001, "verb": "delete", "name": "p"})
+    assert found.filter(pl.col("user") == "ann")["worst_step"].to_list() == ["read pod then delete pod"]
+    assert found.sort("start")["worst_step"][0] is None
+    assert found.filter(pl.col("step_bits_max").is_null() != pl.col("worst_step").is_null()).is_empty()
 
 
 def test_a_newcomer_among_known_peers_is_compared_with_them():

@@ -15,7 +15,7 @@ from audit_lab.signals.distances import nearest_distance, on_grid
 from audit_lab.signals.neighbours import nearest_sessions
 from audit_lab.signals.novelty import session_tokens, surprises, whose_past
 from audit_lab.signals.outliers import find_outliers
-from audit_lab.signals.peers import conformal_p_values, references_needed, resolution, tail_surprise
+from audit_lab.signals.peers import conformal_p_values, references_needed, resolution, resolution_note, tail_surprise
 from audit_lab.vocabulary import is_closed
 
 SETTINGS = SignalSettings(min_peers=5, neighbours=3)
@@ -145,6 +145,10 @@ def test_a_step_that_peers_never_made_is_found():
     features = pl.DataFrame({"session_id": made[0]["session_id"], "step_bits_max": [1.0 + i % 3 for i in range(19)] + [9.0]})
     signals = found(made, features=features).filter(pl.col("detector_id") == "odd-sequence").sort("strength")
     assert signals["session_id"][-1] == last(made)
+    named = features.with_columns(worst_step=pl.lit("read pod then exec pod running shell"))
+    said = found(made, features=named).filter(pl.col("detector_id") == "odd-sequence")["reason"][-1]
+    assert said == "sequence of actions unlike its peers: read pod then exec pod running shell"
+    assert is_closed(said)
 
 
 def test_too_few_peers_give_no_p_value_rather_than_a_guess():
@@ -292,6 +296,9 @@ def test_resolution_says_how_many_references_would_do():
     assert made.select("peers", "n_sessions", "n_references", "n_needed", "is_enough").rows() == [
         ("c1/human", 30, 29, 29, True), ("c1/platform", 6, 5, 29, False)]
     assert made["finest_p"].to_list() == [pytest.approx(1 / 30), None]
+    note = resolution_note(sessions, SignalSettings(min_peers=10, budget_cases=12))
+    assert note is not None and "c1/platform has 5 of 29" in note and "human" not in note
+    assert resolution_note(sessions[:30], SignalSettings(min_peers=10, budget_cases=12)) is None
 
 
 @settings(max_examples=50, deadline=None)
