@@ -18,8 +18,11 @@ from audit_lab.titles import group, is_titled, person
 _OURS = re.compile(
     r"(?:kube-(?:system|public|node-lease|proxy|scheduler|controller-manager|apiserver|dns)|cluster-admin|system:[a-z0-9:.-]+)"
 )
+# Scripts without capitals or letters that pass for Latin ones: a tool made in the house may be called by such a name, a sentence is none.
+_EAST = "\u3041-\u30ff\u3131-\u318e\u4e00-\u9fff\uac00-\ud7a3"
+_EASTERN = re.compile(f"[{_EAST}]")
 _COMMENT = re.compile(r"\([^()]*\)")
-_AGENT_TOKEN = re.compile(r"(?:[A-Za-z0-9._+/:~$@#*!&',;-]|%[0-9A-Fa-f]{2})+")
+_AGENT_TOKEN = re.compile(rf"(?:[A-Za-z0-9._+/:~$@#*!&',;{_EAST}-]|%[0-9A-Fa-f]{{2}})+")
 _SELECTOR_PART = re.compile(
     r"!?[A-Za-z0-9._/-]*(?: ?(?:=|==|!=) ?[A-Za-z0-9._:/@+-]*| (?:in|notin) ?\([A-Za-z0-9._ ,-]*\))?|[A-Za-z0-9._/-]+ ?(?:>|<) ?[0-9]+",
     re.IGNORECASE,
@@ -47,7 +50,7 @@ def _name(text: str) -> bool:
 
 def _agent(text: str) -> bool:
     """User agents (RFC 9110, 10.1.5): products with versions, comments in brackets, a few words between."""
-    if len(text) > 512 or not text.isascii() or text != text.strip():
+    if len(text) > 512 or text != text.strip() or not _EASTERN.sub("", text).isascii():
         return False
     rest = text
     for _ in range(3):
@@ -63,12 +66,14 @@ def _agent(text: str) -> bool:
     ):
         return False
     bare = [word for word in words if "/" not in word.rstrip("/") and not re.fullmatch(r"[vV+]?\d[\w.+-]*[;,]?", word)]
-    return len(bare) <= 6 and sum(word.islower() for word in bare) <= 3
+    named = [word for word in words if _EASTERN.search(word)]
+    return len(bare) <= 6 and sum(word.islower() for word in bare) <= 3 and len(named) <= 1 and all(len(word) <= 24 for word in named)
 
 
 def _is_remark(part: str) -> bool:
     words = part.split()
-    return len(words) <= 8 and sum(word.isalpha() and word.islower() for word in words) <= 3 and not re.search(r"\w[.!?] \w", part)
+    plain = sum(word.isalpha() and (word.islower() or bool(_EASTERN.search(word))) for word in words)
+    return len(words) <= 8 and plain <= 3 and not re.search(r"\w[.!?] \w", part)
 
 
 def _addresses(text: str) -> bool:
