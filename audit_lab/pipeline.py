@@ -209,7 +209,7 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
         if "outliers" in named or {*NEED_VECTORS} & {*wanted}:
             embedded, vectors = _embeddings(run, sessions)
         run.tick("signals", 2, total)
-        features = session_features(events, members, sessions)
+        features = session_features(events, members, sessions, with_step=True)
         chosen = settings.model_copy(update={"detectors": wanted})
         held = (None, features, None) if embedded is None else (embedded.vectors, features, embedded.exact)
         found.append(find_outliers(sessions, events, members, chosen, *held))

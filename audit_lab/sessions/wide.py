@@ -53,11 +53,15 @@ FEATURES: dict[str, str] = {
     **{f"group_{group}": f"events of the action group '{group}'" for group in ACTION_GROUPS},
 }
 WORST_STEP = "worst_step"
-"""The one text beside the numbers: the step behind `step_bits_max`, 'one action then another' in the closed vocabulary; null as it is."""
+"""A text beside the numbers: the step behind `step_bits_max`, 'one action then another' in the closed vocabulary; null as it is."""
 
 
-def session_features(events: pl.DataFrame, session_events: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return `session_id`, the columns of `FEATURES` (Float64) and `WORST_STEP`, one row per row of `sessions` and in its order.
+def session_features(
+    events: pl.DataFrame, session_events: pl.DataFrame, sessions: pl.DataFrame, *, with_step: bool = False
+) -> pl.DataFrame:
+    """Return `session_id` and the columns of `FEATURES` (Float64), one row per row of `sessions` and in its order.
+
+    With `with_step` the text `WORST_STEP` comes last.
 
     Columns in: tables events, session_events, sessions.
     """
@@ -76,7 +80,7 @@ def session_features(events: pl.DataFrame, session_events: pl.DataFrame, session
     for part in parts:
         wide = wide.join(part, on="session_id", how="left", maintain_order="left")
     # Rounded: sums of many threads differ in their last digits from run to run (law 7).
-    return wide.select("session_id", *(pl.col(name).cast(pl.Float64).round(6) for name in FEATURES), WORST_STEP)
+    return wide.select("session_id", *(pl.col(name).cast(pl.Float64).round(6) for name in FEATURES), *([WORST_STEP] if with_step else []))
 
 
 def _weights(actions: pl.Series) -> pl.DataFrame:

@@ -11,10 +11,11 @@ from audit_lab.sessions.habits import clock_distance, company, network
 SAMPLE = load_profile("sample", {})
 
 
-def wide(*rows: dict) -> pl.DataFrame:
+def wide(*rows: dict, **more: bool) -> pl.DataFrame:
     events = make_events(*rows)
     made = build_sessions(events, SAMPLE)
-    return session_features(events, made.session_events, made.sessions).join(made.sessions.select("session_id", "user", "start"), on="session_id")
+    found = session_features(events, made.session_events, made.sessions, **more)
+    return found.join(made.sessions.select("session_id", "user", "start"), on="session_id")
 
 
 def habit(user: str, n: int, **row: object) -> list[dict]:
@@ -23,8 +24,8 @@ def habit(user: str, n: int, **row: object) -> list[dict]:
 
 def test_every_feature_is_documented_and_a_number():
     found = wide({"verb": "list"}).drop("user", "start")
-    assert found.columns == ["session_id", *FEATURES, "worst_step"]
-    assert set(found.drop("session_id", "worst_step").dtypes) == {pl.Float64}
+    assert found.columns == ["session_id", *FEATURES]
+    assert set(found.drop("session_id").dtypes) == {pl.Float64}
     assert all(FEATURES.values())
 
 
@@ -46,7 +47,8 @@ def test_a_known_user_from_a_new_place_doing_sensitive_reads_stands_out():
 
 def test_the_worst_step_is_named_where_steps_are_known():
     usual = [row for i in range(120) for row in ({"user": f"u{i}", "at": 1000.0 * i, "verb": "get", "name": "p"},)]
-    found = wide(*usual, {"user": "ann", "at": 200_000, "verb": "get", "name": "p"}, {"user": "ann", "at": 200_001, "verb": "delete", "name": "p"})
+    found = wide(*usual, {"user": "ann", "at": 200_000, "verb": "get", "name": "p"}, {"user": "ann", "at": 200_001, "verb": "delete", "name": "p"},
+                 with_step=True)
     assert found.filter(pl.col("user") == "ann")["worst_step"].to_list() == ["read pod then delete pod"]
     assert found.sort("start")["worst_step"][0] is None
     assert found.filter(pl.col("step_bits_max").is_null() != pl.col("worst_step").is_null()).is_empty()
