@@ -108,10 +108,10 @@ def test_a_key_that_was_wrong_is_mended_in_the_environment_alone(word, lab, tmp_
 def test_a_budget_that_ends_a_run_is_said_and_the_next_budget_goes_on(word, lab, tmp_path, limit):
     with serving(answering(said(0.4))) as endpoint:
         calls, today = lab / "answers" / "calls.jsonl", datetime.now(UTC).date().isoformat()
-        more = {"max_tokens": 6500}
+        more = {"max_tokens": 3500}
         if limit == "a day":
             calls.parent.mkdir()
-            calls.write_text(json.dumps({"at": f"{today}T00:00:00+00:00", "tokens_in": 993_500, "tokens_out": 0}) + "\n")
+            calls.write_text(json.dumps({"at": f"{today}T00:00:00+00:00", "tokens_in": 996_500, "tokens_out": 0}) + "\n")
             more = {"max_tokens_per_day": 1_000_000}
         code, notes, _ = word("judge", "--profile", profile(tmp_path, endpoint.url, **more))
         n = endpoint.requests
