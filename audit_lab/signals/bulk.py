@@ -17,14 +17,15 @@ import polars as pl
 from audit_lab.hashing import text_digest
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.circles import bounds, peers_of, selves_of
-from audit_lab.signals.distances import Exact, candidates, past_distance
+from audit_lab.signals.distances import Exact, candidates, past_distance, stand_out
 from audit_lab.signals.embeddings import Precision, Vectors, embed_summaries
-from audit_lab.signals.peers import stand_out
 from audit_lab.signals.static import StaticModel, distil_static, embed_static, knows_all
 from audit_lab.vocabulary import without_links
 
 # Summaries that the full model embeds to teach the static one: docs/signals.md shows what fewer and more give.
 SAMPLE = 8000
+# The furthest sessions so far that the full model measures, while `full_share` of those known is less: docs/signals.md has others.
+LEAST = 600
 
 Embed = Callable[[Sequence[str], str, Precision], Vectors]
 
@@ -134,7 +135,7 @@ def _embed_in_order(
     selves, peers = selves_of(sessions), peers_of(sessions, settings.min_peers)
     past = past_distance(rows, selves, peers, settings.neighbours)
     unknown = ~knows_all(list(texts.values()), static)[place]
-    asked = (stand_out(past.distance, *bounds(sessions), settings.full_share) | unknown) & ~np.isnan(past.distance)
+    asked = (stand_out(past.distance, *bounds(sessions), settings.full_share, LEAST) | unknown) & ~np.isnan(past.distance)
     near = candidates(rows, selves, peers, settings.neighbours, past, asked)
     chosen = dict.fromkeys(session for asker, others in sorted(near.items()) for session in (asker, *others))
     again = list(dict.fromkeys(sessions["summary_digest"][list(chosen)].to_list()))

@@ -19,8 +19,9 @@ _BLOCK = 256
 _GRID = 2.0**25
 # Distances are told to five digits: vectors of one text differ beyond them with what else was embedded at once.
 _DIGITS = 5
-# Earlier sessions of its own that a session with an exact vector is measured against: the nearest by the static model.
-CANDIDATES = 3
+# Earlier sessions of its own that get an exact vector for a session that is measured: the nearest by the static model. More of them gave
+# no better ranking, for those that earlier sessions brought along are looked at too.
+CANDIDATES = 1
 
 
 class Neighbours(NamedTuple):
@@ -95,22 +96,32 @@ def _near(vectors: Vectors, peers: Circles, most: int, asking: Flags | None) -> 
             low = max(0, int(known[0]) - MAX_REFERENCES)
             if high == 0:
                 continue
-            far = cosine_distances(on_grid(vectors[block]), on_grid(vectors[circle.order[low:high]]))
+            like = on_grid(vectors[block]) @ on_grid(vectors[circle.order[low:high]]).T
             # Only the last columns can be too late for some rows, only the first ones too old.
             late, old = int(known[0]) - low, max(0, high - MAX_REFERENCES - low)
-            far[:, late:][np.arange(int(known[0]), high) >= known[:, None]] = np.inf
-            far[:, :old][np.arange(low, low + old) < known[:, None] - MAX_REFERENCES] = np.inf
-            if most == 1:
-                best = far.argmin(axis=1)[:, None]
-            elif far.shape[1] > most:
-                # A whole number for distance and place: no two are equal, so that the choice among equals is no accident.
-                unlike = np.rint(np.minimum(far, 9.0) * 10**_DIGITS) * 2.0**31 + np.arange(far.shape[1])
-                best = np.argpartition(unlike, most - 1, axis=1)[:, :most]
-            else:
-                best = np.tile(np.arange(far.shape[1]), (len(block), 1))
-            for row, session in enumerate(block.tolist()):
-                close = sorted((float(far[row, column]), int(column)) for column in best[row])
-                yield session, [(value, int(circle.order[low + column])) for value, column in close if value < np.inf]
+            like[:, late:][np.arange(int(known[0]), high) >= known[:, None]] = -np.inf
+            like[:, :old][np.arange(low, low + old) < known[:, None] - MAX_REFERENCES] = -np.inf
+            for session, columns, values in zip(block.tolist(), *_most_like(like, most), strict=True):
+                yield session, [
+                    (round(max(0.0, 1.0 - value), _DIGITS), int(circle.order[low + column]))
+                    for value, column in zip(values.tolist(), columns.tolist(), strict=True) if value > -np.inf
+                ]
+
+
+def _most_like(like: Floats, most: int) -> tuple[list[Indices], list[Floats]]:
+    """Return per row the columns of the highest values, at most so many, and those values; the first among equals."""
+    if most == 1:
+        best = like.argmax(axis=1)[:, None]
+        return list(best), list(np.take_along_axis(like, best, axis=1))
+    columns, values = [], []
+    least = np.full(len(like), -np.inf) if like.shape[1] <= most else np.partition(like, -most, axis=1)[:, -most]
+    for row, line in zip(like, least, strict=True):
+        # All that share the last place that counts, so that the choice among equals is no accident.
+        found = np.flatnonzero(row >= line)
+        found = found[np.argsort(-row[found], kind="stable")[:most]]
+        columns.append(found)
+        values.append(row[found])
+    return columns, values
 
 
 def past_distance(vectors: Vectors, selves: Circles, peers: Circles, k: int, exact: Exact | None = None) -> Past:
@@ -134,16 +145,31 @@ def past_distance(vectors: Vectors, selves: Circles, peers: Circles, k: int, exa
     nearest = [far if is_alone else near for near, far, is_alone in zip(own.nearest, theirs.nearest, alone, strict=True)]
     past = Past(np.where(alone, theirs.distance, own.distance), nearest, alone)
     if exact is not None:
-        for session, others in candidates(vectors, selves, peers, k, past, exact.asked).items():
-            wanted = k if alone[session] else 1
-            places = exact.place[[session, *others]]
-            if len(others) < wanted or (places < 0).any():
-                continue
-            rows = on_grid(exact.vectors[places])
-            near = sorted(zip(cosine_distances(rows[:1], rows[1:])[0].tolist(), others, strict=True))
-            past.distance[session] = round(sum(far for far, _ in near[:wanted]) / wanted, _DIGITS)
-            past.nearest[session] = [other for _, other in near[:wanted][:3]]
+        _measure_again(past, exact, selves, candidates(vectors, selves, peers, k, past, exact.asked), k)
     return past
+
+
+def _measure_again(past: Past, exact: Exact, selves: Circles, near: dict[int, list[int]], k: int) -> None:
+    """Put exact distances in their places.
+
+    A session of a known identity is measured against its candidates, and against whom earlier sessions of the identity that were
+    measured brought along: they have exact vectors already.
+    """
+    met: dict[str, list[int]] = {}
+    for session in sorted(near, key=lambda asker: (selves.start[asker], asker)):
+        alone, mine = bool(past.alone[session]), met.setdefault(selves.own[session], [])
+        others = near[session]
+        if not alone:
+            others = list(dict.fromkeys([*others, *(other for other in mine if selves.end[other] < selves.start[session])]))
+            mine += [session, *near[session]]
+        wanted = k if alone else 1
+        places = exact.place[[session, *others]]
+        if len(others) < wanted or (places < 0).any():
+            continue
+        rows = on_grid(exact.vectors[places])
+        found = sorted(zip(cosine_distances(rows[:1], rows[1:])[0].tolist(), others, strict=True))[:wanted]
+        past.distance[session] = round(sum(far for far, _ in found) / wanted, _DIGITS)
+        past.nearest[session] = [other for _, other in found[:3]]
 
 
 def candidates(vectors: Vectors, selves: Circles, peers: Circles, k: int, past: Past, asked: Flags) -> dict[int, list[int]]:
@@ -153,6 +179,40 @@ def candidates(vectors: Vectors, selves: Circles, peers: Circles, k: int, past: 
     """
     near = dict(_near(vectors, selves, CANDIDATES, asked & ~past.alone)) | dict(_near(vectors, peers, k, asked & past.alone))
     return {session: [other for _, other in others] for session, others in near.items()}
+
+
+def stand_out(distance: Floats, start: Indices, end: Indices, share: float, least: int) -> Flags:
+    """Say which sessions were among the furthest of all that had ended before them, and of themselves.
+
+    Parameters
+    ----------
+    distance
+        Of each session from its past, to five digits; NaN stands out never and counts for nothing.
+    start, end
+        Bounds of each session (µs).
+    share
+        0–1: how many are the furthest.
+    least
+        So many of them, while `share` of those known is less: distances shrink as pasts grow, so that early ones are the furthest for long.
+    """
+    found = np.zeros(len(distance), dtype=np.bool_)
+    known = np.flatnonzero(~np.isnan(distance))
+    far = np.rint(distance[known] * 10**_DIGITS).astype(np.int64)
+    asking, ended = np.argsort(start[known], kind="stable"), np.argsort(end[known], kind="stable")
+    before = np.searchsorted(end[known][ended], start[known][asking], side="left")
+    seen = np.zeros(int(far.max(initial=0)) + 1, dtype=np.int64)
+    done = 0
+    for at in range(0, len(asking), _BLOCK):
+        rows = asking[at : at + _BLOCK]
+        n = before[at : at + _BLOCK]
+        seen += np.bincount(far[ended[done : n[0]]], minlength=len(seen))
+        done = int(n[0])
+        later = ended[done : n[-1]]
+        beyond = (np.arange(done, n[-1])[None, :] < n[:, None]) & (far[later][None, :] >= far[rows][:, None])
+        above = done - np.concatenate([[0], np.cumsum(seen)])[far[rows]] + beyond.sum(axis=1)
+        allowed = np.maximum(np.ceil(share * (1 + n) - 1e-9), least if share > 0 else 0)
+        found[known[rows]] = 1 + above <= allowed
+    return found
 
 
 def _blocks(counts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

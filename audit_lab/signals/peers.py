@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from audit_lab.profile import SignalSettings
-from audit_lab.signals.circles import MAX_REFERENCES, Circles, Flags, Indices, alike, circle_names, circles, peers_of
+from audit_lab.signals.circles import MAX_REFERENCES, Circles, Flags, Indices, circle_names, circles, peers_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,28 +26,6 @@ class Conformal(NamedTuple):
 
     p_value: Floats
     n: npt.NDArray[np.int64]
-
-
-def stand_out(distance: Floats, start: Indices, end: Indices, share: float) -> Flags:
-    """Say which sessions were among the furthest `share` of all that had ended before them, and of themselves.
-
-    Parameters
-    ----------
-    distance
-        Of each session from its past; NaN stands out never and counts for nothing.
-    start, end
-        Bounds of each session (µs).
-    share
-        0–1.
-    """
-    found = np.zeros(len(distance), dtype=np.bool_)
-    for asking, _known, references, inside in _windows(alike([""] * len(distance), start, end)):
-        past = distance[references]
-        counted = inside & ~np.isnan(past)[None, :]
-        above = (counted & (past[None, :] >= distance[asking][:, None])).sum(axis=1)
-        allowed = np.ceil(share * (1 + counted.sum(axis=1)) - 1e-9)
-        found[asking] = (1 + above <= allowed) & ~np.isnan(distance[asking])
-    return found
 
 
 def tail_surprise(features: Floats, peers: Circles, min_peers: int) -> Floats:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -13,8 +14,8 @@ from audit_lab.profile import SignalSettings
 from audit_lab.signals import bulk as module
 from audit_lab.signals.bulk import embed_sessions, learn_static, sample_texts
 from audit_lab.signals.circles import alike, peers_of, selves_of
-from audit_lab.signals.distances import CANDIDATES, past_distance
-from audit_lab.signals.peers import conformal_p_values, stand_out
+from audit_lab.signals.distances import CANDIDATES, past_distance, stand_out
+from audit_lab.signals.peers import conformal_p_values
 from audit_lab.signals.static import _fit, _items, distil_static, embed_static, load_static, save_static
 
 pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
@@ -23,6 +24,11 @@ WORDS = [f"w{i}" for i in range(30)]
 DRAW = np.random.default_rng(0)
 MEANING = {word: DRAW.normal(size=16) for word in WORDS}
 SETTINGS = SignalSettings(static_above=50, full_share=0.1, min_peers=5, neighbours=3)
+
+
+@pytest.fixture(autouse=True)
+def _few_are_the_furthest(monkeypatch):
+    monkeypatch.setattr(module, "LEAST", 3)
 
 
 def teacher(texts, model="teacher", precision="bfloat16"):
@@ -189,7 +195,7 @@ def test_the_furthest_sessions_are_compared_with_their_nearest_past_exactly_on_b
     far = {name: np.abs(distances(made.vectors, made.exact) - truth) for name, made in (("quick", quick), ("both", both))}
     asked = both.exact.asked
     assert np.median(far["both"][asked]) <= 1e-5  # most of them to the last digit
-    assert far["both"][asked].mean() < far["quick"][asked].mean() / 2
+    assert far["both"][asked].mean() < 0.7 * far["quick"][asked].mean()
     # Exact vectors stand beside the static ones: nobody else's distance moves.
     assert np.array_equal(far["both"][~asked], far["quick"][~asked], equal_nan=True)
 
@@ -271,8 +277,24 @@ def test_p_values_stay_valid_where_exact_and_static_distances_mix(share):
     exact = draw.gamma(2.0, 0.02, n)
     static = exact * draw.lognormal(-0.2, 0.3, n)
     start = np.arange(n, dtype=np.int64)
-    asked = stand_out(static, start, start, share)
+    static = static.round(5)
+    asked = stand_out(static, start, start, share, 0)
     assert abs(asked.mean() - share) < 0.01
     p_value = conformal_p_values(np.where(asked, exact, static), alike(["g"] * n, start, start), 20).p_value
     for level in levels:
         assert np.nanmean(p_value <= level) <= level + 3 * np.sqrt(level * (1 - level) / n), level
+
+
+@pytest.mark.parametrize("least", [0, 7])
+def test_who_stands_out_is_decided_among_those_that_had_ended_before(monkeypatch, least):
+    monkeypatch.setattr("audit_lab.signals.distances._BLOCK", 16)
+    draw = np.random.default_rng(3)
+    distance = draw.choice([np.nan, 0.0, 0.01, 0.5, *draw.random(40)], 300).round(5)
+    start = draw.integers(0, 2000, 300)
+    end = start + draw.integers(0, 200, 300)
+    made = stand_out(distance, start, end, 0.05, least)
+    for session in range(300):
+        past = [distance[other] for other in range(300) if end[other] < start[session] and not np.isnan(distance[other])]
+        rank = 1 + sum(value >= distance[session] for value in past)
+        assert made[session] == (rank <= max(math.ceil(0.05 * (1 + len(past)) - 1e-9), least) and not np.isnan(distance[session]))
+    assert not stand_out(distance, start, end, 0.0, least).any()
