@@ -194,6 +194,7 @@ def test_every_string_in_all_fields_of_recorded_events_at_once(incidents, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 51,230 prompts: minutes, more on a busy machine
 def test_every_string_in_every_field_of_recorded_events(incidents, tmp_path):
     fields = fields_of(incidents)
     for number, part in enumerate(batches(fields.items(), 10)):
