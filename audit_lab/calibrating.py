@@ -28,7 +28,7 @@ from audit_lab.evaluate.calibrators import Method
 from audit_lab.evaluate.confusion import MALICIOUS
 from audit_lab.evaluate.neyman_pearson import actor_maxima, scorer_rows
 from audit_lab.evaluating import CALIBRATION, evaluate_lab
-from audit_lab.pipeline import standing_labels
+from audit_lab.holdings import standing_labels
 from audit_lab.profile import Profile
 from audit_lab.store import Store
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from audit_lab.archive import read_original
 from audit_lab.errors import InputError
+from audit_lab.holdings import answers_folder, evidence_links, merged_egress, standing_labels
 from audit_lab.judge import (
     BASELINE,
     CHALLENGER,
@@ -30,7 +31,7 @@ from audit_lab.judge import (
     route_cases,
 )
 from audit_lab.lines import CaseLines, case_lines
-from audit_lab.pipeline import Run, answers_folder, evidence_links, judge_candidates, merged_egress, standing_labels
+from audit_lab.pipeline import Run, judge_candidates
 from audit_lab.profile import NO_ROLE, ROLE_HINT, JudgeSettings, Profile
 from audit_lab.store import Store
 

@@ -10,8 +10,8 @@ import polars as pl
 from audit_lab import tables
 from audit_lab.errors import MissingExtraError
 from audit_lab.evaluate import FAMILIES, DriftCounts, count_drift, drift_periods, error_changes
+from audit_lab.holdings import standing_labels
 from audit_lab.lines import case_lines, reaches
-from audit_lab.pipeline import standing_labels
 from audit_lab.profile import EvaluateSettings, Profile
 from audit_lab.review import session_classes
 from audit_lab.signals import distinct_texts, embed_static, load_static, model_key

@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 
 from audit_lab import __version__, tables
+from audit_lab.digests import code_digest, rules_digest
 from audit_lab.errors import InputError
 from audit_lab.evaluate import Evaluation, LearntCalibrator, Rate, Rung, evaluate, ladder, n_days
 from audit_lab.evaluate.rows import VERSIONS
 from audit_lab.evaluate.scorers import session_scores
+from audit_lab.holdings import standing_labels
 from audit_lab.judge import load_template, make_judge
 from audit_lab.lines import session_lines
-from audit_lab.pipeline import Run, code_digest, judge_candidates, rules_digest, standing_labels
+from audit_lab.pipeline import Run, judge_candidates
 from audit_lab.profile import Profile
 from audit_lab.signals import load_rules, rank_cases, run_rules_aside
 from audit_lab.store import Store

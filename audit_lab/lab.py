@@ -14,15 +14,15 @@ from audit_lab import __version__, tables
 from audit_lab.archive import IngestResult, blind_spots, ingest_archives, make_ledger, require_balance, volume
 from audit_lab.asking import ask
 from audit_lab.cases import case_prompt, compare_judges, export_questions, find_case, imported_fit, probe_judge, read_originals, with_judge
+from audit_lab.digests import code_digest
 from audit_lab.errors import InputError
+from audit_lab.holdings import answers_folder
 from audit_lab.judge import AnswersFit, Judge, import_answers
 from audit_lab.lab_figures import FigureVerbs
 from audit_lab.likeness import like_session
 from audit_lab.pipeline import (
     DEFAULT_DETECTORS,
     Run,
-    answers_folder,
-    code_digest,
     run_stages,
     stale_stages,
 )

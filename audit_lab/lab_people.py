@@ -11,7 +11,7 @@ import polars as pl
 
 from audit_lab.errors import LabError
 from audit_lab.exporting import export_findings
-from audit_lab.pipeline import standing_labels
+from audit_lab.holdings import standing_labels
 from audit_lab.profile import Profile
 from audit_lab.review import EVENT_COLUMNS, Desk, append_labels, hide_blind, label_sessions, read_incidents
 from audit_lab.reviewing import add_labels, import_labels, open_desk, review_agreement, review_queue

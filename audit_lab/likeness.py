@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from audit_lab.pipeline import standing_labels
-from audit_lab.signals import embed_static, load_static, nearest_sessions
-from audit_lab.signals.bulk import distinct_texts
+from audit_lab.holdings import standing_labels
+from audit_lab.signals import distinct_texts, embed_static, nearest_sessions
 from audit_lab.store import Store
+from audit_lab.vectors import kept_static
 
 # Sessions of its kind that a session is compared with here, the most recent ones: enough for a page, and flat in memory.
 LOOKED_AT = 20_000
@@ -44,12 +44,11 @@ def like_session(store: Store, session_id: str, k: int = 2) -> pl.DataFrame:
 
 def _vectors(store: Store, sessions: pl.DataFrame) -> npt.NDArray[np.float32]:
     """Vectors of one sort for all sessions: the static model's where the lab has one, else the full model's; NaN where there is none."""
-    kept = store.remembered("static_model") or {}
-    file = store.root / "models" / f"{kept.get('digest', '')}.npz"
-    if kept and file.is_file():
+    static = kept_static(store)
+    if static is not None:
         texts = distinct_texts(sessions)
         where = {digest: row for row, digest in enumerate(texts)}
-        rows = embed_static(list(texts.values()), load_static(file, kept["digest"]))
+        rows = embed_static(list(texts.values()), static)
         return rows[[where[digest] for digest in sessions["summary_digest"]]]
     stored = store.read("embeddings")
     if stored.is_empty():

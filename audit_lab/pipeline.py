@@ -6,20 +6,18 @@ on its left, the settings it reads, the code and rules of this version, or the d
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from audit_lab import tables
-from audit_lab.errors import InputError, JudgeError, MissingExtraError
+from audit_lab.digests import bytes_digest, code_digest, files_digest, source_of
+from audit_lab.errors import InputError, JudgeError
 from audit_lab.hashing import text_digest
+from audit_lab.holdings import answers_folder, evidence_links, merged_egress, standing_labels
 from audit_lab.judge import (
     CaseFiles,
     Judge,
@@ -27,7 +25,6 @@ from audit_lab.judge import (
     make_judge,
     probe_model,
     probe_notes,
-    read_calls,
     run_judge,
     sameness_notes,
     unanswered,
@@ -35,37 +32,26 @@ from audit_lab.judge import (
 )
 from audit_lab.limits import budget_notes, case_limits
 from audit_lab.lines import case_lines
-from audit_lab.private import private_folder
-from audit_lab.profile import Profile, SignalSettings
-from audit_lab.review import current_labels, spread_case_labels
+from audit_lab.profile import Profile
 from audit_lab.sessions import add_links, build_sessions, build_stories, link_sessions, session_features
 from audit_lab.signals import (
     NEED_VECTORS,
     OUTLIERS,
-    PACK,
     ROUTINE,
     Detector,
-    SessionVectors,
-    embed_sessions,
     expired_note,
     find_outliers,
-    full_precision,
-    lesson_size,
     load_exceptions,
     load_rules,
-    load_static,
-    model_key,
     rank_cases,
     resolution_note,
     run_detectors,
     run_rules_aside,
-    save_static,
 )
 from audit_lab.store import Store
+from audit_lab.vectors import embed_lab
 
 STAGES = ("sessions", "signals", "candidates", "verdicts")
-# Above this share of sessions with words that the static model was not taught it is time for another one: the full model is slow.
-MOST_UNTAUGHT = 0.02
 DEFAULT_DETECTORS: tuple[str, ...] = ("rules", "outliers")
 """Names of the built-in detectors: 'outliers' are those that the profile lists (`signals.detectors`). `run(detectors=[…])` takes
 names of single ones too, and functions of your own: `[*DEFAULT_DETECTORS, "isolation", mine]`."""
@@ -207,7 +193,8 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
     if wanted:
         embedded = None
         if "outliers" in named or {*NEED_VECTORS} & {*wanted}:
-            embedded, vectors = _embeddings(run, sessions)
+            embedded, vectors, notes = embed_lab(run.store, sessions, settings)
+            run.notes += notes
         run.tick("signals", 2, total)
         features = session_features(events, members, sessions, with_step=True)
         chosen = settings.model_copy(update={"detectors": wanted})
@@ -218,41 +205,6 @@ def _signals(run: Run) -> dict[str, pl.DataFrame]:
     if mine:
         found.append(run_detectors(mine, sessions, events, members))
     return {"signals": pl.concat(found), "embeddings": vectors, "exceptions": exceptions}
-
-
-def _embeddings(run: Run, sessions: pl.DataFrame) -> tuple[SessionVectors | None, pl.DataFrame]:
-    """Return one vector per session, in order, and what the full model made; no summary is embedded by it twice.
-
-    Where summaries are many, a static model distilled from it does the bulk. It is kept in the lab under its digest and used for as long
-    as its file is there and the settings stay: another one would make every vector anew.
-    """
-    settings = run.profile.signals
-    try:
-        key = model_key(settings.model, full_precision(sessions, settings))
-        taught = {"model": key, "first": lesson_size(settings)}
-        stored = run.table("embeddings").filter(pl.col("model") == key)
-        known = {digest: np.asarray(vector, np.float32) for digest, vector in stored.select("summary_digest", "vector").iter_rows()}
-        kept = run.store.remembered("static_model") or {}
-        file = run.store.root / "models" / f"{kept.get('digest', '')}.npz"
-        static = load_static(file, kept["digest"]) if taught.items() <= kept.items() and file.is_file() else None
-        made = embed_sessions(sessions, settings, known, static)
-    except MissingExtraError as error:
-        run.notes.append(f"no session embeddings: {error}")
-        return None, tables.empty("embeddings")
-    if made.static is not None and static is None:
-        private_folder(run.store.root / "models")
-        save_static(made.static, run.store.root / "models" / f"{made.static.digest}.npz")
-        run.store.remember("static_model", {"digest": made.static.digest, **taught})
-    if made.untaught > MOST_UNTAUGHT:
-        run.notes.append(
-            f"the static model was not taught all words of {made.untaught:.0%} of sessions: the full model takes them "
-            f"(hint: a higher signals.static_above teaches it on more than the first {lesson_size(settings):,} summaries)"
-        )
-    vectors = pl.DataFrame(
-        {"summary_digest": list(made.full), "vector": [vector.tolist() for vector in made.full.values()]},
-        schema={"summary_digest": pl.String, "vector": pl.List(pl.Float32)},
-    )
-    return made, tables.conform(vectors.with_columns(pl.lit(key).alias("model")).sort("summary_digest"), "embeddings")
 
 
 def _candidates(run: Run) -> dict[str, pl.DataFrame]:
@@ -296,15 +248,6 @@ def _say_what_is_left(run: Run) -> None:
     run.notes += [left] if left else []
 
 
-def merged_egress(store: Store, fresh: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Return every call that ever left the machine: of this run, of earlier ones, and of runs that were cut short."""
-    answers = answers_folder(store)
-    kept = read_calls(answers) if answers.is_dir() else tables.empty("egress")
-    parts = [store.read("egress"), kept, *([] if fresh is None else [fresh])]
-    # The last word counts: a call that was known as sent may have an outcome by now.
-    return pl.concat(parts).unique("egress_id", keep="last", maintain_order=True)
-
-
 def judge_candidates(
     run: Run, judge: Judge, evidence: pl.DataFrame | None = None, *, events: pl.DataFrame | None = None,
     candidates: pl.DataFrame | None = None,
@@ -320,26 +263,6 @@ def judge_candidates(
         links=evidence_links(run.store), stories=run.table("stories"), labels=standing_labels(run.store),
         review_line=case_lines(chosen, run.table("sessions"), run.profile.evaluate), evidence=evidence,
     )
-
-
-def evidence_links(store: Store) -> pl.DataFrame:
-    """Return the links that evidence tells of: what controllers did because of somebody is plenty and says little."""
-    return store.read("links").filter(pl.col("kind") != "follow_up")
-
-
-def standing_labels(store: Store) -> pl.DataFrame:
-    """Return the labels that stand, speak of sessions that the lab has now, and, if of incidents, of those of the last file."""
-    of_file = pl.col("target_id").is_in(store.read("incidents")["incident_id"].implode())
-    standing = current_labels(store.read("labels")).filter((pl.col("target_kind") != "incident") | of_file)
-    if (standing["target_kind"] == "case").any():
-        members = store.scan("scores").select("case_id", "session_id").unique().collect()
-        standing = spread_case_labels(standing, members, store.read("session_events"))
-    return standing.join(store.scan("sessions").select("session_id").collect(), on="session_id", how="semi")
-
-
-def answers_folder(store: Store) -> Path:
-    """Return where answers of models are kept, so that none is paid for twice."""
-    return store.root / "answers"
 
 
 _JUDGED = ("evidence", "verdicts", "shadow_verdicts", "egress")
@@ -358,17 +281,17 @@ def _fingerprint(run: Run, stage: Stage) -> str:
     left = [run.store.digest(name) for name in stage.needs]
     extra = [code_digest(), run.profile.section_digest(*stage.settings)]
     if stage.name == "signals":
-        extra += [detector if isinstance(detector, str) else _source_of(detector) for detector in run.detectors]
-        extra += [_files_digest(Path(path)) for path in (*run.profile.signals.rules, *run.profile.signals.exceptions)]
+        extra += [detector if isinstance(detector, str) else source_of(detector) for detector in run.detectors]
+        extra += [files_digest(Path(path)) for path in (*run.profile.signals.rules, *run.profile.signals.exceptions)]
         extra.append(str(run.today) if run.profile.signals.exceptions else "")
     if stage.name == "candidates":
         extra.append(str(case_limits(run.profile)[0]))
     if stage.name == "verdicts":
         extra.append(f"{run.profile.evaluate.threshold} {sorted(run.profile.evaluate.thresholds.items())}")
-        extra.append(_files_digest(Path(run.profile.judge.prompt)) if run.profile.judge.prompt.endswith(".md") else "")
+        extra.append(files_digest(Path(run.profile.judge.prompt)) if run.profile.judge.prompt.endswith(".md") else "")
         # Labels become examples for models only; the baseline does not look at them.
         extra.append(run.store.digest("labels") if run.judge is not None or _asks_a_model(run.profile) else "")
-        extra += [_bytes_digest(path) for path in _replayed(run.profile)]
+        extra += [bytes_digest(path) for path in _replayed(run.profile)]
         extra.append(f"{run.judge.judge_id}:{run.judge.judge_version}" if run.judge is not None else "")
     return text_digest("\n".join([stage.name, *left, *extra]))
 
@@ -379,41 +302,6 @@ def _replayed(profile: Profile) -> list[Path]:
     return [Path(judge.replay) for judge in judges if judge is not None and judge.judge == "replay" and judge.replay]
 
 
-def _bytes_digest(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _asks_a_model(profile: Profile) -> bool:
     challenger = profile.judge.challenger
     return profile.judge.judge != "baseline" or (challenger is not None and challenger.judge != "baseline")
-
-
-@functools.cache
-def code_digest() -> str:
-    """Return a digest of the installed code, rules and prompts: another version makes every stage stale."""
-    return _files_digest(Path(__file__).parent)
-
-
-def rules_digest(settings: SignalSettings) -> str:
-    """Return a digest of all rules and exceptions in force: the built-in pack and a user's files."""
-    return text_digest("".join(_files_digest(Path(path)) for path in (str(PACK), *settings.rules, *settings.exceptions)))
-
-
-def _files_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    for path in files:
-        if path.is_file() and path.suffix in {".py", ".yml", ".yaml", ".md", ".json", ".toml"} and "__pycache__" not in path.parts:
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _source_of(detector: Detector) -> str:
-    try:
-        return inspect.getsource(detector)
-    except (OSError, TypeError):  # typed into a plain interpreter: the byte code has to do
-        return f"{detector.__name__}:{detector.__code__.co_code.hex()}"

@@ -16,8 +16,8 @@ from audit_lab.counting import counted
 from audit_lab.errors import AuditLabError
 from audit_lab.evaluate import Rate, bootstrap_actors, exact, threshold_proposal
 from audit_lab.govern.proposals import add_proposals, make_proposal, standing_proposals
+from audit_lab.holdings import standing_labels
 from audit_lab.lines import case_lines
-from audit_lab.pipeline import standing_labels
 from audit_lab.predicates import PREDICATES
 from audit_lab.profile import Profile
 from audit_lab.review import (

@@ -28,7 +28,7 @@ import polars as pl
 from audit_lab import Lab, load_profile
 from audit_lab.drifting import judged_cases, session_vectors
 from audit_lab.evaluate import count_drift, drift_periods, error_changes
-from audit_lab.pipeline import standing_labels
+from audit_lab.holdings import standing_labels
 from audit_lab.review import session_classes
 from audit_lab.simulate import Drift, match_sessions, read_truth, simulate
 

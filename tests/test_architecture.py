@@ -11,6 +11,7 @@ UPPER = {
     "cli": 5, "__main__": 6, "lab": 4, "lab_figures": 4, "lab_people": 4,
     "drifting": 3, "experiments": 3, "watching": 3, "cases": 3, "limits": 3, "reviewing": 3,
     "exporting": 3, "proposing": 3, "calibrating": 3, "evaluating": 3, "injecting": 3, "pipeline": 3, "likeness": 3,
+    "digests": 3, "holdings": 3, "vectors": 3,
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from audit_lab import AuditLabError, InputError, Lab, MissingExtraError, cli_rules, cli_show, pipeline
+from audit_lab import AuditLabError, InputError, Lab, MissingExtraError, cli_rules, cli_show, vectors
 from audit_lab.cli import app
 from audit_lab.errors import JudgeError
 from audit_lab.review import new_label, utc_now
@@ -58,7 +58,7 @@ def without_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise MissingExtraError.for_extra("embeddings", "embed")
 
-    monkeypatch.setattr(pipeline, "embed_sessions", missing)
+    monkeypatch.setattr(vectors, "embed_sessions", missing)
 
 
 def test_unusable_rules_are_a_problem_unless_one_says_otherwise(

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from audit_lab import InputError, Lab, MissingExtraError, pipeline, tables
+from audit_lab import InputError, Lab, MissingExtraError, tables, vectors
 from audit_lab.calibrating import promised_thresholds
 from audit_lab.evaluating import gather, history, split_name
 from audit_lab.profile import load_profile
@@ -51,7 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         def without_extra(*_: object) -> None:
             raise MissingExtraError.for_extra("embeddings", "embed")
 
-        patch.setattr(pipeline, "embed_sessions", without_extra)
+        patch.setattr(vectors, "embed_sessions", without_extra)
         made = Lab(folder / "lab", load_profile())
         made.ingest(archive(folder))
         made.run()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_lab import InputError, Lab, MissingExtraError, pipeline, tracking
+from audit_lab import InputError, Lab, MissingExtraError, tracking, vectors
 from audit_lab.profile import load_profile
 
 from .test_lab import small_archive
@@ -20,7 +20,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     def without_extra(*_: object) -> None:
         raise MissingExtraError.for_extra("embeddings", "embed")
 
-    monkeypatch.setattr(pipeline, "embed_sessions", without_extra)
+    monkeypatch.setattr(vectors, "embed_sessions", without_extra)
     made = Lab(tmp_path / "lab", load_profile())
     made.ingest(small_archive(tmp_path))
     made.run()

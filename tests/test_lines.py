@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from audit_lab import Lab, MissingExtraError, govern, pipeline
+from audit_lab import Lab, MissingExtraError, govern, pipeline, vectors
 from audit_lab.drifting import judged_cases
 from audit_lab.evaluate import compare_versions
 from audit_lab.evaluate.comparison import injection_success
@@ -56,7 +56,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         def missing(*_: object) -> None:
             raise MissingExtraError.for_extra("embeddings", "embed")
 
-        patch.setattr(pipeline, "embed_sessions", missing)
+        patch.setattr(vectors, "embed_sessions", missing)
         made = Lab(folder / "lab", with_lines(0.2, OWN))
         for cluster in ("loose", "strict"):
             made.ingest(archive(folder / f"{cluster}.log", cluster[0]), cluster=cluster)
