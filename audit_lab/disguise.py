@@ -75,12 +75,18 @@ def canonical(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+# One form for each dash, quotation mark and dotless i.
+_PLAIN = {
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+    **dict.fromkeys("\u2018\u2019", "'"), **dict.fromkeys("\u201c\u201d", '"'),
+    "\u0131": "i",
+}
+
+
 def _base(char: str) -> str:
     if "\u00c0" <= char <= "\u024f" or "\u1e00" <= char <= "\u1eff":
         return unicodedata.normalize("NFD", char)[0]
-    if "\u2010" <= char <= "\u2015" or char == "\u2212":
-        return "-"
-    return {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u0131": "i"}.get(char, char)
+    return _PLAIN.get(char, char)
 
 
 def readings(text: str) -> list[str]:

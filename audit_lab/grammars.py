@@ -39,6 +39,7 @@ _label = _like(r"[A-Za-z0-9*._:-]*", 253)
 _word = _like(r"[A-Za-z0-9]*", 63)
 _kind_of_name = _like(r"[A-Za-z0-9*._:@~+$-]*", 317)
 _path_name = _like(r"(?!\.*$)[A-Za-z0-9*._:@~+$-]*|", 253)
+_path_part = _like(r"[A-Za-z0-9._~:@!$&'()*+,;=-]*", 317)
 
 
 def _name(text: str) -> bool:
@@ -169,7 +170,7 @@ def _request(text: str) -> bool:
         return len(text) <= 16_384 and " " not in path
     if len(text) > 16_384 or not _URI.fullmatch(text):
         return False
-    if any(not (_name(part) or _like(r"[A-Za-z0-9._~:@!$&'()*+,;=-]*", 317)(part)) for part in unquote(path).split("/")):
+    if any(not (_name(part) or _path_part(part)) for part in unquote(path).split("/")):
         return False
     shell = runs_command(text)
     for pair in query.split("&") if query else ():

@@ -26,6 +26,7 @@ from audit_lab.signals.exceptions import ROUTINE, RuleException
 from audit_lab.signals.hits import find_hits
 from audit_lab.signals.planned import with_references
 from audit_lab.signals.rulebook import usable
+from audit_lab.signals.sigma.engine import numbered
 
 # Requests whose other stages may still come, and hits that must not be told twice.
 RECENT_RECORDS = 50_000
@@ -120,7 +121,7 @@ class Watcher:
         names = {place: rule.rule_id for place, rule in enumerate(self.plain)}
         hits = []
         for (place, _, _), rows in found.join(
-            fresh.select("actor", "source_ip").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)), on="i", maintain_order="left"
+            numbered(fresh.select("actor", "source_ip")), on="i", maintain_order="left"
         ).group_by("rule", "actor", "source_ip", maintain_order=True):
             if self.plain[int(place)].emits:
                 hits += self._told(self.plain[int(place)], fresh, rows["i"].to_list(), set(fresh["event_id"]))

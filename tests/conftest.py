@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from audit_lab import Lab
+
+from .small_lab import run_small_lab
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,3 +33,15 @@ def recordings() -> Path:
     if not (folder / "dev").is_dir():
         pytest.skip("needs the full recordings: set AUDIT_LAB_RECORDINGS")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small lab, run once with the rules alone; nobody writes to it."""
+    return run_small_lab(tmp_path_factory.mktemp("small")).store.root
+
+
+@pytest.fixture
+def lab(run_lab: Path, tmp_path: Path) -> Lab:
+    """A copy of the small lab that a test may change; modules with other wants have a `lab` of their own."""
+    return Lab(shutil.copytree(run_lab, tmp_path / "lab"))

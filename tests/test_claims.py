@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from audit_lab import Lab
@@ -18,8 +15,6 @@ from audit_lab.review.queue import HIDDEN_WHEN_BLIND
 from audit_lab.reviewing import open_desk
 from audit_lab.tables import empty
 
-from .test_lab import small_archive
-
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -27,20 +22,6 @@ def profile(**review: object) -> Profile:
     base = Profile()
     settings = base.review.model_copy(update={"second_share": 0.0, "blind_share": 0.0, **review})
     return base.model_copy(update={"review": settings})
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("claims")
-    work = Lab(folder / "lab")
-    work.ingest(small_archive(folder))
-    work.run(detectors=["rules"])
-    return work.store.root
-
-
-@pytest.fixture
-def lab(made: Path, tmp_path: Path) -> Lab:
-    return Lab(shutil.copytree(made, tmp_path / "lab"))
 
 
 class Clock:

@@ -24,7 +24,7 @@ from audit_lab import Lab
 from audit_lab.store import Store
 
 from .archive.conftest import lines, record
-from .test_lab import small_archive
+from .small_lab import small_archive
 
 HOSTILE = "x\u202egnp\x1b[2J\x1b]0;owned\x07[bold red]</script><b>"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -18,24 +17,9 @@ from audit_lab.errors import JudgeError
 from audit_lab.review import new_label, utc_now
 
 from .archive.conftest import lines, record
-from .test_lab import small_archive
 
 # A search that no backend can make: the rule is kept, and cannot be used.
 BROKEN = "title: Broken\nname: broken\nlogsource: {product: kubernetes}\ndetection: {s: {verb: get}, condition: nothing}\n"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("words")
-    work = Lab(folder / "lab")
-    work.ingest(small_archive(folder))
-    work.run(detectors=["rules"])
-    return work.store.root
-
-
-@pytest.fixture
-def lab(made: Path, tmp_path: Path) -> Lab:
-    return Lab(shutil.copytree(made, tmp_path / "lab"))
 
 
 def say(work: Lab, *words: str | Path, code: int = 0) -> str:

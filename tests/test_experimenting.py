@@ -10,7 +10,7 @@ import pytest
 from audit_lab import InputError, Lab, MissingExtraError, tracking, vectors
 from audit_lab.profile import load_profile
 
-from .test_lab import small_archive
+from .small_lab import small_archive
 
 
 @pytest.fixture

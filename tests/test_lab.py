@@ -14,25 +14,7 @@ from audit_lab.signals import embeddings
 from audit_lab.tables import TABLES
 
 from .archive.conftest import lines, record
-
-
-def small_archive(folder: Path) -> Path:
-    """Two people over a few minutes: one lists pods, one reads secrets from a public address."""
-    events = []
-    for n in range(40):
-        stamp = f"2026-01-01T10:{n // 2:02d}:{(n % 2) * 30:02d}.000000Z"
-        events.append(record(f"a-{n}", requestReceivedTimestamp=stamp, stageTimestamp=stamp))
-    for n in range(12):
-        stamp = f"2026-01-01T10:30:{n:02d}.000000Z"
-        events.append(record(
-            f"b-{n}", verb="get", requestReceivedTimestamp=stamp, stageTimestamp=stamp, sourceIPs=["203.0.113.9"],
-            user={"username": "bob@example.org", "groups": ["developers"]}, userAgent="curl/8",
-            requestURI=f"/api/v1/namespaces/ns-{n}/secrets/s-{n}",
-            objectRef={"resource": "secrets", "namespace": f"ns-{n}", "name": f"s-{n}", "apiVersion": "v1"},
-        ))
-    path = folder / "audit.log"
-    path.write_bytes(lines(*events))
-    return path
+from .small_lab import small_archive
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from audit_lab.judge.cache import LineFile
 from audit_lab.printing import write
 from audit_lab.private import private_file, private_folder
 
-from .test_lab import small_archive
+from .small_lab import small_archive
 
 
 @pytest.fixture(autouse=True)

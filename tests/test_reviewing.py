@@ -10,16 +10,12 @@ import pytest
 
 from audit_lab import InputError, Lab, LabError
 
-from .test_lab import small_archive
+from .small_lab import run_small_lab
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    folder = tmp_path_factory.mktemp("review")
-    made = Lab(folder / "lab")
-    made.ingest(small_archive(folder))
-    made.run(detectors=["rules"])
-    return made
+    return run_small_lab(tmp_path_factory.mktemp("review"))
 
 
 def test_a_desk_shows_judges_and_keeps(lab: Lab) -> None:

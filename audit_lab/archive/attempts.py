@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -108,11 +108,9 @@ def attempts_of_bodies(found: pl.DataFrame, bodies: pl.Series) -> pl.Series:
     """
     flagged = [_flagged(field, found[field]) for field in _OF_BODIES if field in found.columns]
     flagged.append(_flagged("name", found["body_name"]))
-    flagged += [
-        _flagged_by(column, found[column], _of_annotations if column == "annotations" else _of_labels)
-        for column in ("annotations", "labels")
-    ]
-    flagged.append(_flagged_by("bodies", bodies.filter(bodies.str.contains(_IN_BODIES)).rename("bodies"), _of_body, bodies))
+    flagged += [_flagged_by(found["annotations"], _of_annotations), _flagged_by(found["labels"], _of_labels)]
+    suspects = pl.select(pl.when(bodies.str.contains(_IN_BODIES)).then(bodies)).to_series()
+    flagged.append(_flagged_by(suspects, _of_body, together=False))
     return _per_row(flagged, found.height)
 
 
@@ -161,23 +159,21 @@ def _flagged(field: str, values: pl.Series) -> pl.DataFrame:
     return _spread_back(rows, {value: [word] for value, word in words.items()})
 
 
-def _flagged_by(name: str, values: pl.Series, words_of: Any, rows_of: pl.Series | None = None) -> pl.DataFrame:
-    """As `_flagged`, for texts that hold several strings each: `words_of` gives the words of one text."""
-    rows = (values if rows_of is None else rows_of).rename("value").to_frame().with_row_index("row").drop_nulls()
-    known: dict[str, str] = {}
-    texts = values.drop_nulls().unique().to_list()
-    parts = [list(words_of(text)) for text in texts]
+def _flagged_by(values: pl.Series, strings_of: Callable[[str], Iterator[tuple[str, str]]], *, together: bool = True) -> pl.DataFrame:
+    """As `_flagged`, for texts that hold several strings each: `strings_of` one text, with their fields; `together`: also in a row."""
+    rows = values.rename("value").to_frame().with_row_index("row").drop_nulls()
+    texts = rows["value"].unique().to_list()
+    parts = [list(strings_of(text)) for text in texts]
+    known: dict[tuple[str, str], str] = {}
     for field in {field for found in parts for field, _ in found}:
         strings = dict.fromkeys(text for found in parts for where, text in found if where == field)
-        known |= {f"{field}\0{text}": word for text, word in _look(field, list(strings)).items()}
-    words = {
-        text: sorted({known[key] for field, part in found if (key := f"{field}\0{part}") in known})
-        for text, found in zip(texts, parts, strict=True)
-    }
-    whole = pl.Series([_BETWEEN.join(part[:512] for _, part in found[:64]) for found in parts], dtype=pl.String)
-    together = set(_said_together(whole)) if name != "bodies" else set()
-    for text, row in zip(texts, whole.to_list(), strict=True):
-        words[text] += ["hostile_text:body"] if row in together and "hostile_text:body" not in words[text] else []
+        known |= {(field, text): word for text, word in _look(field, list(strings)).items()}
+    words = {text: [known[part] for part in found if part in known] for text, found in zip(texts, parts, strict=True)}
+    if together:
+        whole = [_BETWEEN.join(part[:512] for _, part in found[:64]) for found in parts]
+        said = set(_said_together(pl.Series(whole, dtype=pl.String)))
+        for text, row in zip(texts, whole, strict=True):
+            words[text] += ["hostile_text:body"] if row in said else []
     return _spread_back(rows, {text: found for text, found in words.items() if found})
 
 

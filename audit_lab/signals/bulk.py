@@ -17,7 +17,7 @@ import polars as pl
 from audit_lab.hashing import text_digest
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.circles import bounds, peers_of, selves_of
-from audit_lab.signals.distances import Exact, candidates, past_distance, stand_out
+from audit_lab.signals.distances import Exact, past_distance, stand_out
 from audit_lab.signals.embeddings import Precision, Vectors, embed_summaries
 from audit_lab.signals.static import StaticModel, distil_static, embed_static, knows_all
 from audit_lab.vocabulary import without_links
@@ -136,8 +136,7 @@ def _embed_in_order(
     past = past_distance(rows, selves, peers, settings.neighbours)
     unknown = ~knows_all(list(texts.values()), static)[place]
     asked = (stand_out(past.distance, *bounds(sessions), settings.full_share, LEAST) | unknown) & ~np.isnan(past.distance)
-    near = candidates(rows, selves, peers, settings.neighbours, past, asked)
-    chosen = dict.fromkeys(session for asker, others in sorted(near.items()) for session in (asker, *others))
+    chosen = dict.fromkeys(session for asker in np.flatnonzero(asked).tolist() for session in (asker, *past.nearest[asker]))
     again = list(dict.fromkeys(sessions["summary_digest"][list(chosen)].to_list()))
     full = _teach(again, texts, full, settings.model, precision, embed)
     held = {digest: row for row, digest in enumerate(again)}

@@ -14,7 +14,7 @@ from audit_lab.signals.hits import check_references, correlate
 from audit_lab.signals.planned import needed_columns
 from audit_lab.signals.rulebook import Rule, usable
 from audit_lab.signals.sight import sight, without_value
-from audit_lab.signals.sigma.engine import match_rules, opened
+from audit_lab.signals.sigma.engine import match_rules, numbered, opened
 
 CHECKS = {
     "rule_id": pl.String, "title": pl.String, "kind": pl.String, "level": pl.String, "status": pl.String, "why": pl.String,
@@ -40,7 +40,7 @@ def check_rules(rules: Sequence[Rule], events: pl.DataFrame, session_events: pl.
     events = tables.check(events, "events")
     ready = usable(rules)
     check_references(ready)
-    sessions = events.select("event_id", "actor_kind", "actor").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).join(
+    sessions = numbered(events.select("event_id", "actor_kind", "actor")).join(
         session_events, on="event_id", how="left", maintain_order="left")
     empty = without_value(events)
     seen: dict[str, dict[str, Any]] = {}

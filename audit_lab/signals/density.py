@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audit_lab.signals.circles import Circles
-from audit_lab.signals.distances import Floats, Vectors, cosine_distances, on_grid
+from audit_lab.signals.distances import Floats, cosine_distances, on_grid
+from audit_lab.signals.embeddings import Vectors
 from audit_lab.signals.growing import fits
 
 # A neighbourhood needs more sessions than it has neighbours; equal texts are many here and would otherwise have no density.

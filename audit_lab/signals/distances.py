@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from audit_lab.signals.circles import MAX_REFERENCES, Circles, Flags, Indices, circles
+from audit_lab.signals.embeddings import Vectors
 
 Floats = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32]
 
 _BLOCK = 256
 # Steps of 2^-25: float32 has no finer ones for most parts of a vector of length 1, and sums of products of whole numbers of them fit
@@ -19,9 +19,6 @@ _BLOCK = 256
 _GRID = 2.0**25
 # Distances are told to five digits: vectors of one text differ beyond them with what else was embedded at once.
 _DIGITS = 5
-# Earlier sessions of its own that get an exact vector for a session that is measured: the nearest by the static model. More of them gave
-# no better ranking, for those that earlier sessions brought along are looked at too.
-CANDIDATES = 1
 
 
 class Neighbours(NamedTuple):
@@ -82,7 +79,7 @@ def nearest_distance(vectors: Vectors, peers: Circles, k: int, asking: Flags | N
     for session, near in _near(vectors, peers, k, asking):
         if len(near) == k:
             distance[session] = round(sum(far for far, _ in near) / k, _DIGITS)
-            nearest[session] = [other for _, other in near[:3]]
+            nearest[session] = [other for _, other in near]
     return Neighbours(distance, nearest)
 
 
@@ -136,8 +133,8 @@ def past_distance(vectors: Vectors, selves: Circles, peers: Circles, k: int, exa
     k
         Number of peers.
     exact
-        Vectors of the full model, where `vectors` are a static one's. Sessions that it names are measured against their `candidates` by
-        it; both ends of a distance are always of one sort.
+        Vectors of the full model, where `vectors` are a static one's. Sessions that it names are measured against their nearest by it;
+        both ends of a distance are always of one sort.
     """
     own = nearest_distance(vectors, selves, 1)
     alone = np.isnan(own.distance)
@@ -145,23 +142,24 @@ def past_distance(vectors: Vectors, selves: Circles, peers: Circles, k: int, exa
     nearest = [far if is_alone else near for near, far, is_alone in zip(own.nearest, theirs.nearest, alone, strict=True)]
     past = Past(np.where(alone, theirs.distance, own.distance), nearest, alone)
     if exact is not None:
-        _measure_again(past, exact, selves, candidates(vectors, selves, peers, k, past, exact.asked), k)
+        _measure_again(past, exact, selves, k)
     return past
 
 
-def _measure_again(past: Past, exact: Exact, selves: Circles, near: dict[int, list[int]], k: int) -> None:
+def _measure_again(past: Past, exact: Exact, selves: Circles, k: int) -> None:
     """Put exact distances in their places.
 
-    A session of a known identity is measured against its candidates, and against whom earlier sessions of the identity that were
-    measured brought along: they have exact vectors already.
+    A session is measured against the nearest by the static model. More of its own past gave no better ranking, for whom earlier sessions of
+    the identity that were measured brought along is looked at too: they have exact vectors already.
     """
     met: dict[str, list[int]] = {}
-    for session in sorted(near, key=lambda asker: (selves.start[asker], asker)):
+    asked = np.flatnonzero(exact.asked)
+    for session in asked[np.argsort(selves.start[asked], kind="stable")].tolist():
         alone, mine = bool(past.alone[session]), met.setdefault(selves.own[session], [])
-        others = near[session]
+        others = near = past.nearest[session]
         if not alone:
             others = list(dict.fromkeys([*others, *(other for other in mine if selves.end[other] < selves.start[session])]))
-            mine += [session, *near[session]]
+            mine += [session, *near]
         wanted = k if alone else 1
         places = exact.place[[session, *others]]
         if len(others) < wanted or (places < 0).any():
@@ -169,16 +167,7 @@ def _measure_again(past: Past, exact: Exact, selves: Circles, near: dict[int, li
         rows = on_grid(exact.vectors[places])
         found = sorted(zip(cosine_distances(rows[:1], rows[1:])[0].tolist(), others, strict=True))[:wanted]
         past.distance[session] = round(sum(far for far, _ in found) / wanted, _DIGITS)
-        past.nearest[session] = [other for _, other in found[:3]]
-
-
-def candidates(vectors: Vectors, selves: Circles, peers: Circles, k: int, past: Past, asked: Flags) -> dict[int, list[int]]:
-    """Return for each session that is `asked` for, the earlier ones that an exact distance is measured against.
-
-    The nearest by `vectors`: `CANDIDATES` of its own past, or its k nearest peers where it has none.
-    """
-    near = dict(_near(vectors, selves, CANDIDATES, asked & ~past.alone)) | dict(_near(vectors, peers, k, asked & past.alone))
-    return {session: [other for _, other in others] for session, others in near.items()}
+        past.nearest[session] = [other for _, other in found]
 
 
 def stand_out(distance: Floats, start: Indices, end: Indices, share: float, least: int) -> Flags:

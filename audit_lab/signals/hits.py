@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import duckdb
 import polars as pl
-from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationConditionOperator, SigmaCorrelationType, SigmaRuleReference
+from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationConditionOperator, SigmaCorrelationType
 
 from audit_lab.errors import InputError
 from audit_lab.signals.exceptions import RuleException, hidden_by
-from audit_lab.signals.planned import needed_columns, number_in, with_references
+from audit_lab.signals.planned import needed_columns, number_in, reference_in, with_references
 from audit_lab.signals.rule import Rule
 from audit_lab.signals.sigma.engine import match_rules, opened, replace_hits, run_correlation
 from audit_lab.signals.sigma.mapping import audit_fields
@@ -143,12 +143,7 @@ def correlate(connection: duckdb.DuckDBPyConnection, place: int, rules: Sequence
     rule = rules[place]
     if rule.correlation is None:
         raise ValueError(f"rule '{rule.rule_id}' is no correlation")
-    places = number_in(rules)
-
-    def number_of(reference: SigmaRuleReference) -> int:
-        return places[reference.rule.name or str(reference.rule.id)]
-
-    episodes = run_correlation(connection, rule.correlation, audit_fields(), number_of).with_row_index("hit")
+    episodes = run_correlation(connection, rule.correlation, audit_fields(), reference_in(rules)).with_row_index("hit")
     return episodes.explode("members").select(
         pl.lit(place, pl.Int64).alias("rule"), pl.col("hit").cast(pl.Int64), pl.col("members").alias("i"),
         (pl.col("members") == pl.col("last")).alias("is_last"),

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audit_lab.signals.circles import Circles
+from audit_lab.signals.distances import Floats
 from audit_lab.signals.growing import fits
-
-Floats = npt.NDArray[np.float64]
 
 N_TREES = 100
 MAX_SAMPLES = 256

@@ -15,8 +15,7 @@ import polars as pl
 
 from audit_lab.profile import SignalSettings
 from audit_lab.signals.circles import MAX_REFERENCES, Circles, Flags, Indices, circle_names, circles, peers_of
-
-Floats = npt.NDArray[np.float64]
+from audit_lab.signals.distances import Floats
 
 _BLOCK = 256
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -54,6 +54,12 @@ def number_in(rules: Sequence[Rule]) -> dict[str, int]:
     return {rule.rule_id: place for place, rule in enumerate(rules)}
 
 
+def reference_in(rules: Sequence[Rule]) -> Callable[[SigmaRuleReference], int]:
+    """Return what finds the place of the rule that a correlation refers to."""
+    places = number_in(rules)
+    return lambda reference: places[reference.rule.name or str(reference.rule.id)]
+
+
 def planned(rules: Sequence[Rule]) -> list[Rule]:
     """Let DuckDB plan the rules of others once on no events, each on the columns that it would be given; mark those it refuses.
 
@@ -78,15 +84,10 @@ def _refused(connection: duckdb.DuckDBPyConnection, rule: Rule, made: dict[str, 
     if broken:
         return f"it builds on '{broken[0]}', which cannot be used"
     needed = with_references(rule, made)
-    places = number_in(needed)
-
-    def number_of(reference: SigmaRuleReference) -> int:
-        return places[reference.rule.name or str(reference.rule.id)]
-
     columns = ", ".join(identifier(name) for name in ("i", *needed_columns(needed, tables.empty("events")).columns))
     try:
         query = (f"SELECT i FROM source WHERE {rule.condition}" if rule.correlation is None
-                 else correlation_query(rule.correlation, audit_fields(), number_of))
+                 else correlation_query(rule.correlation, audit_fields(), reference_in(needed)))
         connection.execute(f"EXPLAIN WITH source AS (SELECT {columns} FROM temp.source) SELECT * FROM ({query})").fetchall()
     except (duckdb.Error, SigmaError) as error:
         return f"DuckDB refuses it: {one_line(error)}"

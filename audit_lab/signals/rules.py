@@ -12,6 +12,7 @@ from audit_lab import tables
 from audit_lab.signals.exceptions import ROUTINE, RuleException
 from audit_lab.signals.hits import find_hits
 from audit_lab.signals.rulebook import Rule, usable
+from audit_lab.signals.sigma.engine import numbered
 
 # Strength of a hit by level: comparable within the rules; fusion sets the weight of rules against other detectors.
 STRENGTH = {"informational": 0.1, "low": 0.25, "medium": 0.5, "high": 0.75, "critical": 0.95}
@@ -85,7 +86,7 @@ def _counted(
     """Return the table `exceptions`: how many of the hidden signals each exception had a part in."""
     names = pl.DataFrame({"rule": range(len(rules)), "detector_id": [rule.rule_id for rule in rules]},
                          schema={"rule": pl.Int64, "detector_id": pl.String})
-    keyed = events.select("event_id").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64))
+    keyed = numbered(events.select("event_id"))
     counts = (
         covered.join(names, on="rule").join(keyed, on="i").join(session_events, on="event_id")
         .join(hidden.select("session_id", "detector_id"), on=["session_id", "detector_id"], how="semi")
@@ -114,7 +115,7 @@ def _signals(rules: Sequence[Rule], hits: pl.DataFrame, events: pl.DataFrame, se
             "full": pl.Float64, "floor": pl.Float64, "reason": pl.String,
         },
     )
-    keyed = events.select("event_id", "time").with_row_index("i").with_columns(pl.col("i").cast(pl.Int64))
+    keyed = numbered(events.select("event_id", "time"))
     placed = (
         hits.join(facts.select("rule", "kind"), on="rule")
         .join(keyed, on="i")

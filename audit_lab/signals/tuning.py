@@ -15,6 +15,7 @@ from audit_lab.signals.exceptions import RuleException
 from audit_lab.signals.hits import find_hits
 from audit_lab.signals.planned import number_in, with_references
 from audit_lab.signals.rulebook import Rule, usable
+from audit_lab.signals.sigma.engine import numbered
 
 PROPOSALS: dict[str, Any] = {
     "exception_id": pl.String, "rule_id": pl.String, "user": pl.String, "source": pl.String, "client": pl.String, "namespace": pl.String,
@@ -105,8 +106,8 @@ def _needed_hits(
         return {}
     ready = usable(rules)
     hits = find_hits(ready, events).kept
-    numbered = events.with_row_index("i").with_columns(pl.col("i").cast(pl.Int64))
-    placed = numbered.select("event_id", "i").join(session_events, on="event_id")
+    rows_of = numbered(events)
+    placed = rows_of.select("event_id", "i").join(session_events, on="event_id")
     struck = placed.join(malicious, on="session_id").select("i", "target_id").unique()
     chained = [place for place, rule in enumerate(ready) if rule.correlation is not None]
     plain = hits.filter(~pl.col("rule").is_in(chained))
@@ -121,7 +122,7 @@ def _needed_hits(
     base = legs.join(plain, on=["rule", "i"], how="semi")
     between = legs.filter(pl.col("rule").is_in(chained))
     own = plain.join(struck, on="i").select("rule", "i", "target_id")
-    needed = pl.concat([own, members, base, between]).unique().join(numbered, on="i")
+    needed = pl.concat([own, members, base, between]).unique().join(rows_of, on="i")
     return {ready[int(place)].rule_id: rows for (place,), rows in needed.group_by("rule")}
 
 

@@ -15,7 +15,7 @@ from audit_lab.profile import ChallengerSettings, EndpointSettings, JudgeSetting
 from tests.faults.test_judge_routes import free_port, said
 from tests.judge.server import GOOD, answering, completion, serving
 from tests.judge.story import story
-from tests.test_lab import small_archive
+from tests.small_lab import small_archive
 
 pytest.importorskip("openai")
 

@@ -16,7 +16,7 @@ from audit_lab.judge.prompt import load_template
 from audit_lab.judge.schema import answer_schema
 from audit_lab.profile import JudgeSettings
 from tests.judge.server import answering, serving
-from tests.test_lab import small_archive
+from tests.small_lab import small_archive
 
 
 def profile(**judge):

@@ -176,6 +176,26 @@ def test_days_that_come_later_change_nothing_of_earlier_ones():
     assert kept.select(columns).sort("case_id").equals(first.select(columns).sort("case_id"))
 
 
+def test_each_day_draws_by_itself():
+    """Two days of the same cases: who is drawn on one says nothing of who is drawn on the other."""
+    sessions = world(*({"user": f"u{i}", "at": 24 * 60 * day + i} for day in range(2) for i in range(60)))[0]
+    rows = [{"session_id": name, "strength": 0.3 + 0.001 * (i % 60), "detector_id": f"r{i}"} for i, name in enumerate(sessions["session_id"])]
+    made = [rank(*rows, sessions=sessions, seed=seed, budget_cases=10, exploration_share=0.5).candidates for seed in range(5)]
+    drawn = [each.filter(pl.col("selected_by") == "exploration")["session_ids"].list.first() for each in made]
+    places = [sorted(sessions["session_id"].index_of(name) for name in names) for names in drawn]
+    assert all(len(each) == 10 for each in places)
+    assert any(each[:5] != [place - 60 for place in each[5:]] for each in places)
+
+
+def test_the_strata_that_chance_draws_from_are_the_profiles():
+    rows = [{"session_id": IDS[i], "strength": 0.02 + 0.008 * (i % 100), "detector_id": f"r{i}"} for i in range(150)]
+    chances = [
+        rank(*rows, exploration_strata=strata).candidates.filter(pl.col("selected_by") == "exploration")["sampling_probability"].n_unique()
+        for strata in ([0.25, 0.1], [0.9])
+    ]
+    assert chances[0] > 1 == chances[1]
+
+
 def limited(limits: Limits, *floors: int, **more):
     rows = [{"session_id": name, "strength": 0.3 + 0.001 * i, "detector_id": f"r{i}", "floor": 0.7 if i in floors else None}
             for i, name in enumerate(IDS)]

@@ -1,13 +1,14 @@
-"""Law: sessions that begin later change no signal of an earlier one, by whichever detector."""
+"""Law: sessions that begin later change no signal of an earlier one, by whichever detector, and what rules find in them is no routine yet."""
 
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
-from outlier_frames import START, world
+from outlier_frames import START, make_signals, world
 
 from audit_lab.profile import SignalSettings
+from audit_lab.signals.fusion import rank_cases
 from audit_lab.signals.outliers import OUTLIERS, find_outliers
 
 SETTINGS = SignalSettings(min_peers=12, neighbours=3, detectors=list(OUTLIERS))
@@ -70,3 +71,22 @@ def test_sessions_that_begin_later_change_no_signal_of_earlier_ones(seed, monkey
     differing = before.join(kept, on=before.columns, how="anti", nulls_equal=True)
     assert differing.is_empty(), differing.select("session_id", "detector_id", "strength", "p_value")
     assert kept.equals(before)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hits_of_sessions_that_begin_later_are_no_routine_of_earlier_ones(seed):
+    sessions = grown(seed)[0]
+    draw = np.random.default_rng(seed)
+    signals = make_signals(*(
+        {"session_id": name, "detector_id": f"r{rule}", "kind": kind, "strength": 0.5}
+        for name in sessions["session_id"] for rule, kind in enumerate(("rule", "rule", "correlation")) if draw.random() < 0.5))
+    early = sessions.filter(pl.col("start") < START + timedelta(minutes=CUT))
+
+    def scores(some: pl.DataFrame) -> pl.DataFrame:
+        some = some.sample(fraction=1.0, shuffle=True, seed=seed)
+        made = rank_cases(some, signals.join(some, on="session_id", how="semi"), SETTINGS).scores
+        return made.join(early, on="session_id", how="semi").sort("session_id", "detector_id")
+
+    before = scores(early)
+    assert before.filter(detector_id="rules")["score"].n_unique() > early.height / 4, "routine lowers hits by what came before"
+    assert scores(sessions).equals(before)

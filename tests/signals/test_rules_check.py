@@ -48,6 +48,13 @@ def test_a_rule_is_blind_without_a_field_that_every_way_to_match_needs(tmp_path:
     assert there["status"] != "blind"
 
 
+def test_what_fires_is_not_blind(tmp_path: Path) -> None:
+    """A class that was worked out of a field is there where the field itself has no value."""
+    events = example_events([READ]).with_columns(user_agent=pl.lit(None, pl.String), client_family=pl.lit("none"))
+    row = check(tmp_path, rule("s: {client_family: none}, condition: s"), events)["x"]
+    assert (row["status"], row["n_hits"], row["why"]) == ("evaluable", 1, "")
+
+
 def test_no_events_make_no_rule_blind(tmp_path: Path) -> None:
     assert check(tmp_path, rule("s: {userAgent: x}, condition: s"), example_events([READ]).head(0))["x"]["status"] == "silent"
 
@@ -61,10 +68,11 @@ def test_a_correlation_is_blind_as_its_rules_and_its_groups_are(tmp_path: Path) 
     rules += correlation("type: temporal, rules: [agent, reads]", "both")
     rules += correlation("type: event_count, rules: [agent, reads], condition: {gte: 9}", "either")
     rules += correlation("type: event_count, rules: [reads], group-by: [userAgent], condition: {gte: 9}", "grouped")
+    rules += correlation("type: event_count, rules: [agent], condition: {gte: 9}", "alone")
     events = example_events([READ]).with_columns(user_agent=pl.lit(None, pl.String))
     found = check(tmp_path, rules, events)
     assert {name: row["status"] for name, row in found.items()} == {
-        "agent": "blind", "reads": "evaluable", "both": "blind", "either": "partly", "grouped": "blind"}
+        "agent": "blind", "reads": "evaluable", "both": "blind", "either": "partly", "grouped": "blind", "alone": "blind"}
     assert "user_agent" in found["both"]["why"] and "user_agent" in found["grouped"]["why"]
 
 

@@ -242,6 +242,11 @@ def test_only_what_was_before_counts() -> None:
     early = {row["user"]: row["status"] for row in propose_exceptions(PACK, **tables_of, until=FIRST + 6 * DAY).to_dicts()}
     assert early == {"jane": "proposed", "eve": "proposed"}  # the incident had not happened yet
     assert propose_exceptions(PACK, **tables_of, until=FIRST + 3 * DAY).height == 0  # three sessions are no habit
+    tables_of = history(["s-eve-5"])
+    runs_on = pl.when(pl.col("session_id") == "s-eve-5").then(pl.lit(FIRST + 9 * DAY)).otherwise("end")
+    tables_of["sessions"] = tables_of["sessions"].with_columns(end=runs_on.cast(tables_of["sessions"].schema["end"]))
+    early = {row["user"]: row["status"] for row in propose_exceptions(PACK, **tables_of, until=FIRST + 6 * DAY).to_dicts()}
+    assert early == {"jane": "proposed", "eve": "proposed"}  # it had begun, and nobody had judged it
 
 
 def test_a_rule_with_a_floor_is_never_proposed() -> None:

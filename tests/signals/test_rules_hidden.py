@@ -74,6 +74,31 @@ def test_every_signal_that_goes_is_counted_under_who_took_it() -> None:
     assert counts(both) == {"reads": 1, "execs": both.hidden.height}, "each had a part in the chain"
 
 
+CHAIN = """
+title: First
+name: first
+logsource: {product: kubernetes}
+detection: {s: {verb: get, user: jane}, condition: s}
+---
+title: Second
+name: second
+logsource: {product: kubernetes}
+detection: {s: {verb: get, user: eve}, condition: s}
+---
+title: Both
+name: both
+correlation: {type: temporal, rules: [first, second], timespan: 1m, group-by: [namespace]}
+"""
+
+
+def test_an_event_that_is_covered_itself_is_counted_under_its_own_exception(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text(CHAIN, encoding="utf-8")
+    specs = [{**READS[0], "user": user} for user in ("jane", "eve")]
+    told = run(specs, [exception("hers", users=("jane",)), exception("theirs", users=("eve",))], load_rules([tmp_path], pack=False))
+    assert told.hidden.select("session_id", "detector_id").sort("session_id").rows() == [("s-eve", "both"), ("s-jane", "both")]
+    assert counts(told) == {"hers": 1, "theirs": 1}, "each session's part of the chain is its own exception's"
+
+
 def test_a_correlation_that_goes_on_without_the_covered_events_is_not_counted() -> None:
     told = run([*READS, *({**spec, "namespace": "bank"} for spec in READS)], [exception(namespaces=("bank",))], PACK)
     assert ids(told.signals) == ["many-secrets-read"] and (told.hidden.height, counts(told)) == (0, {"x": 0})

@@ -14,7 +14,7 @@ from audit_lab.profile import SignalSettings
 from audit_lab.signals import bulk as module
 from audit_lab.signals.bulk import embed_sessions, learn_static, sample_texts
 from audit_lab.signals.circles import alike, peers_of, selves_of
-from audit_lab.signals.distances import CANDIDATES, past_distance, stand_out
+from audit_lab.signals.distances import past_distance, stand_out
 from audit_lab.signals.peers import conformal_p_values
 from audit_lab.signals.static import _fit, _items, distil_static, embed_static, load_static, save_static
 
@@ -175,7 +175,7 @@ def test_many_summaries_are_embedded_by_the_student_and_the_furthest_by_the_teac
     assert 4 <= made.exact.asked.sum() <= 40
     held = made.exact.place >= 0
     assert held[made.exact.asked].all()
-    assert held.sum() <= made.exact.asked.sum() * (1 + CANDIDATES) + 3
+    assert held.sum() <= made.exact.asked.sum() * 2 + 3
     assert np.array_equal(made.exact.vectors[made.exact.place[held]], exact[held])
     assert len(asked) <= 100 + 30 + held.sum()
 
@@ -198,6 +198,16 @@ def test_the_furthest_sessions_are_compared_with_their_nearest_past_exactly_on_b
     assert far["both"][asked].mean() < 0.7 * far["quick"][asked].mean()
     # Exact vectors stand beside the static ones: nobody else's distance moves.
     assert np.array_equal(far["both"][~asked], far["quick"][~asked], equal_nan=True)
+
+
+def test_nobody_is_measured_against_a_session_that_still_ran(monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE", 100)
+    sessions = sessions_of(texts(400)).with_columns(end=pl.col("start") + pl.duration(minutes=45 * (pl.int_range(pl.len()) % 3)))
+    made = embed_sessions(sessions, SETTINGS.model_copy(update={"full_share": 0.4}), embed=teacher)
+    past = past_distance(made.vectors, selves_of(sessions), peers_of(sessions, 5), 3, made.exact)
+    start, end = sessions["start"].to_list(), sessions["end"].to_list()
+    assert made.exact.asked.sum() > 20
+    assert all(end[other] < start[session] for session, others in enumerate(past.nearest) for other in others)
 
 
 @pytest.mark.parametrize(("many", "precision"), [(True, "bfloat16"), (False, "float32")])
@@ -286,15 +296,17 @@ def test_p_values_stay_valid_where_exact_and_static_distances_mix(share):
 
 
 @pytest.mark.parametrize("least", [0, 7])
-def test_who_stands_out_is_decided_among_those_that_had_ended_before(monkeypatch, least):
+@pytest.mark.parametrize(("share", "span"), [(0.05, 2000), (0.3, 100)])
+def test_who_stands_out_is_decided_among_those_that_had_ended_before(monkeypatch, least, share, span):
+    """With a short span many begin where others end, and with few values many are as far: both must fall on the right side."""
     monkeypatch.setattr("audit_lab.signals.distances._BLOCK", 16)
     draw = np.random.default_rng(3)
-    distance = draw.choice([np.nan, 0.0, 0.01, 0.5, *draw.random(40)], 300).round(5)
-    start = draw.integers(0, 2000, 300)
-    end = start + draw.integers(0, 200, 300)
-    made = stand_out(distance, start, end, 0.05, least)
+    distance = draw.choice([np.nan, 0.0, 0.01, 0.5, *draw.random(span // 50)], 300).round(5)
+    start = draw.integers(0, span, 300)
+    end = start + draw.integers(0, span // 10, 300)
+    made = stand_out(distance, start, end, share, least)
     for session in range(300):
         past = [distance[other] for other in range(300) if end[other] < start[session] and not np.isnan(distance[other])]
         rank = 1 + sum(value >= distance[session] for value in past)
-        assert made[session] == (rank <= max(math.ceil(0.05 * (1 + len(past)) - 1e-9), least) and not np.isnan(distance[session]))
+        assert made[session] == (rank <= max(math.ceil(share * (1 + len(past)) - 1e-9), least) and not np.isnan(distance[session]))
     assert not stand_out(distance, start, end, 0.0, least).any()

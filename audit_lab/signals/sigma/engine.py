@@ -19,13 +19,18 @@ EPISODES = pl.Schema(
 )
 
 
+def numbered(events: pl.DataFrame) -> pl.DataFrame:
+    """Return `events` with their rows numbered from 0 in the column `i`, as hits name them."""
+    return events.with_row_index("i").with_columns(pl.col("i").cast(pl.Int64))
+
+
 @contextmanager
 def opened(events: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield an in-memory DuckDB that holds `events` as the table `source`, rows numbered from 0 in the column `i`."""
     # Rules come from files that others write: `connect` lets them compute, but read and write nothing outside.
     connection = connect()
     try:
-        connection.register("frame", events.with_row_index("i").with_columns(pl.col("i").cast(pl.Int64)).to_arrow())
+        connection.register("frame", numbered(events).to_arrow())
         # A hundred rules scan it: DuckDB's own table is read several times faster than Arrow.
         connection.execute("CREATE TEMP TABLE source AS SELECT * FROM frame")
         connection.unregister("frame")
