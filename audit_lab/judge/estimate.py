@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from audit_lab.judge.budget import Price, find_price
 from audit_lab.judge.examples import EXAMPLE_TOKENS
-from audit_lab.judge.prompt import load_template
+from audit_lab.judge.prompt import REPAIR_TOKENS, load_template
 from audit_lab.judge.rows import count_tokens
 from audit_lab.profile import EndpointSettings, JudgeSettings
 
@@ -39,7 +39,8 @@ def estimate_case(settings: JudgeSettings) -> CaseCost:
     tokens_in, tokens_out = settings.repeats * prompt, settings.repeats * answer
     if settings.repair:
         # Asked again without examples, with the answer so far and what is wrong with it.
-        tokens_in += fixed + settings.evidence_tokens + answer + count_tokens(template.sections["repair"]) + answer
+        whole = fixed + settings.evidence_tokens + answer + count_tokens(template.sections["repair"]) + answer
+        tokens_in += REPAIR_TOKENS if "again" in template.sections else whole
         tokens_out += answer
     first = [find_price(settings)] + ([_price(settings, settings.cloud)] if settings.cloud else [])
     large = [_price(settings, settings.large)] if settings.large else []

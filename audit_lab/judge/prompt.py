@@ -23,9 +23,15 @@ from audit_lab.judge.rows import claim_text, count_tokens, number_events
 from audit_lab.judge.schema import ALL_COMMON, NO_VERDICT, answer_schema
 
 _MORE = {ALL_COMMON: "; give one that sets this case apart, or, for a low score, say in the summary what speaks for innocence"}
-PROMPT = "verdict-3"
+PROMPT = "verdict-4"
 LANGUAGES = {"en": "English", "ko": "Korean"}
 _SECTIONS = ("system", "user", "example", "repair")
+# Most that a repair sends besides the schema: with it, the longest question, four examples and two schemas 200 cases a day
+# stay at 0.02 % of sending 5 million raw events.
+REPAIR_TOKENS = 850
+_WRONG_CHARS = 160
+# After the lines with a claim these are the ones that a repair keeps first.
+_TELLING = ("innocence:", "rules of severity")
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def only_for_cloud(examples: Examples) -> Examples:
 class Prompt:
     """What is sent for one case: `sha256` is the digest of `messages` and the schema, `handles` maps `e4` to event ids.
 
-    `repairs` is the digest of the question that it asks again.
+    `repairs` is the digest of the question that it asks again, `facts` the lines that the case is shown by.
     """
 
     case_id: str
@@ -72,6 +78,7 @@ class Prompt:
     tokens: int
     handles: dict[str, str] = field(default_factory=dict)
     repairs: str | None = None
+    facts: tuple[str, ...] = ()
 
 
 def load_template(name: str = PROMPT, lang: str = "en") -> Template:
@@ -85,7 +92,7 @@ def load_template(name: str = PROMPT, lang: str = "en") -> Template:
         When there is no such file, or it lacks a section.
 
     >>> load_template().name
-    'verdict-3'
+    'verdict-4'
     """
     name = name or PROMPT
     folder = resources.files("audit_lab.judge") / "prompts"
@@ -129,7 +136,7 @@ def build_prompts(
         messages.append({"role": "user", "content": template.sections["user"].replace("{facts}", facts_text(texts))})
         handles = {f"e{number}": event_id for event_id, number in number_events(ids).items()}
         tokens = sum(_tokens(message["content"]) for message in messages)
-        prompts[case_id] = Prompt(case_id, messages, digest_messages(messages, template), tokens, handles)
+        prompts[case_id] = Prompt(case_id, messages, digest_messages(messages, template), tokens, handles, facts=tuple(texts))
     return prompts
 
 
@@ -168,6 +175,9 @@ def failures(verdict: Mapping[str, Any]) -> list[str]:
 def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: Template) -> Prompt:
     """Return the one repair attempt: the question without its examples, the answer so far, and what is wrong with it, in our words.
 
+    A prompt file with a section `again` asks with that in place of its system message, and then sends at most `REPAIR_TOKENS`: of the
+    facts those that a ground can rest on first, of a long answer its beginning.
+
     Parameters
     ----------
     prompt, answer
@@ -175,22 +185,59 @@ def repair_prompt(prompt: Prompt, answer: str, wrong: Sequence[str], template: T
     wrong
         What `failures` found.
     """
-    said = template.sections["repair"].replace("{wrong}", "\n".join(f"- {line}" for line in wrong))
+    again = template.sections.get("again")
+    lines = [f"- {line if again is None else line[:_WRONG_CHARS]}" for line in wrong]
+    said = template.sections["repair"].replace("{wrong}", "\n".join(lines))
     # Examples have done their work: what is sent again is the question, its answer, and what is wrong with it.
     asked = [prompt.messages[0], prompt.messages[-1]]
+    if again is not None:
+        room = REPAIR_TOKENS - sum(map(_tokens, (again, template.sections["user"], "", said)))
+        answer = _cut(_compact(answer), room * 2 // 3)
+        facts = _telling(prompt.facts, room - count_tokens(answer))
+        asked = [{"role": "system", "content": again}, {"role": "user", "content": template.sections["user"].replace("{facts}", facts)}]
     messages = [*asked, {"role": "assistant", "content": answer}, {"role": "user", "content": said}]
     tokens = sum(_tokens(message["content"]) for message in messages)
     return Prompt(prompt.case_id, messages, digest_messages(messages, template), tokens, prompt.handles, prompt.sha256)
 
 
+def _compact(answer: str) -> str:
+    """Return an answer without its empty parts; as it is where it is no JSON object."""
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(part) for key, part in value.items() if part is not None}
+        return [filled(part) for part in value] if isinstance(value, list) else value
+
+    try:
+        held = json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer
+    return json.dumps(filled(held), ensure_ascii=False, separators=(",", ":")) if isinstance(held, dict) else answer
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text, shortened where it has more tokens than `most`."""
+    while text and count_tokens(text) > most:
+        text = text[: min(len(text) - 1, len(text) * max(most, 0) // count_tokens(text))]
+    return text
+
+
+def _telling(texts: Sequence[str], most: int) -> str:
+    """Return the lines that a repair needs most, as many as `most` tokens hold, in their places and under their numbers."""
+    def weight(item: tuple[int, str]) -> int:
+        return 0 if item[1].endswith("}") else 1 + next((at for at, word in enumerate(_TELLING) if item[1].startswith(word)), len(_TELLING))
+
+    kept = []
+    for number, text in sorted(enumerate(texts, start=1), key=weight):
+        line = f"{number} {text}\n"
+        if count_tokens(line) <= most:
+            most -= count_tokens(line)
+            kept.append((number, text))
+    return "\n".join(f"{number} {text}" for number, text in sorted(kept))
+
+
 def digest_messages(messages: list[dict[str, str]], template: Template) -> str:
     """Return the digest of exactly what is shown: the messages and the template's schema."""
     return text_digest(json.dumps({"messages": messages, "template": template.digest}, sort_keys=True, ensure_ascii=False))
-
-
-def as_request(prompt: Prompt) -> dict[str, Any]:
-    """Return a prompt as one JSON line of `--export-prompts`: `prompt_sha256, case_id, messages, schema`."""
-    return {"prompt_sha256": prompt.sha256, "case_id": prompt.case_id, "messages": prompt.messages, "schema": answer_schema()}
 
 
 def render_prompt(

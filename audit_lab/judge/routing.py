@@ -21,6 +21,7 @@ from audit_lab.profile import JudgeSettings
 _WHO = ("user", "impersonated_user")
 # A service account acts with the rights of its namespace, wherever it acts.
 _ACCOUNT = r"^system:serviceaccount:([^:]+):"
+_SUBJECT = r"^(?:ServiceAccount/|User/system:serviceaccount:|Group/system:serviceaccounts:)([^/:]+)"
 # A list over all namespaces reaches every one; so does a node's kubelet, whose path names the pods (exec/NAMESPACE/POD) and
 # whose records carry no namespace.
 _EVERYWHERE = (
@@ -98,6 +99,9 @@ def _sensitive(inside: pl.DataFrame, settings: JudgeSettings) -> list[tuple[set[
         named = inside.with_columns(pl.when(pl.col("resource") == "namespaces").then("name").alias("named"), *(
             pl.col(column).str.extract(_ACCOUNT, 1).alias(f"home_{column}") for column in _WHO))
         spaces |= _fitting(named, ["named", *(f"home_{column}" for column in _WHO)], settings.sensitive_namespaces)
+        # Whoever gives rights to an account tells of its namespace, wherever the binding stands.
+        given = inside.select("case_id", pl.col("subjects").list.eval(pl.element().str.extract(_SUBJECT, 1)).alias("subject"))
+        spaces |= _fitting(given.explode("subject"), ["subject"], settings.sensitive_namespaces)
     people = _fitting(inside, _WHO, settings.sensitive_users)
     return [
         (spaces, "it touches a sensitive namespace"), (people, "a sensitive identity acts in it"),

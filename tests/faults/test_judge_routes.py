@@ -547,10 +547,14 @@ def test_what_the_evidence_tells_of_other_sessions_counts_like_the_cases_own():
     {"resource": "nodes", "subresource": "proxy", "name": "n1", "uri": None},
     {"resource": "namespaces", "name": "payroll"}, {"resource": "configmaps", "namespace": "payroll"},
     {"resource": "configmaps", "namespace": "shop", "impersonated_user": "system:serviceaccount:payroll:runner"},
+    *({"verb": "create", "resource": "rolebindings", "namespace": "shop", "name": "b", "subjects": ["User/mia", to]} for to in (
+        "ServiceAccount/payroll/runner", "User/system:serviceaccount:payroll:runner", "Group/system:serviceaccounts:payroll")),
 ])
 def test_a_case_touches_a_namespace_in_more_ways_than_by_its_column(more):
-    assert routed([*CALM, event(9003, "yan", "get", **more)]) == ("onprem", "it touches a sensitive namespace")
+    assert routed([*CALM, event(9003, "yan", **{"verb": "get", **more})]) == ("onprem", "it touches a sensitive namespace")
     assert routed([*CALM, event(9003, "yan", "get", "nodes", name="n1"), event(9004, "yan", "get", "namespaces", name="shop")])[0] == "cloud"
+    mine = event(9005, "yan", "create", "rolebindings", namespace="shop", name="b", subjects=["ServiceAccount/shop/payroll", "User/payroll"])
+    assert routed([*CALM, mine])[0] == "cloud"
 
 
 def test_a_profile_that_holds_everything_sensitive_or_nothing_is_told_so_where_there_is_a_cloud():
