@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from audit_lab.judge import Judge, build_evidence, judge_cases, verify_verdicts
     from audit_lab.lab import Lab
     from audit_lab.pipeline import DEFAULT_DETECTORS
-    from audit_lab.profile import Profile, load_profile
+    from audit_lab.profile import Profile
+    from audit_lab.profile_files import load_profile
     from audit_lab.review import label_sessions, read_incidents
     from audit_lab.sessions import build_sessions, session_features
     from audit_lab.signals import embed_summaries, find_outliers, load_rules, rank_cases, run_detectors, run_rules
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "lab": ("Lab",),
-    "profile": ("Profile", "load_profile"),
+    "profile": ("Profile",),
+    "profile_files": ("load_profile",),
     "store": ("Store",),
     "archive": ("find_archives", "ingest_archives", "make_ledger", "blind_spots", "volume", "read_original"),
     "sessions": ("build_sessions", "session_features"),

@@ -26,7 +26,7 @@ from audit_lab.errors import AuditLabError, InputError, LedgerError
 from audit_lab.lab import Lab
 from audit_lab.printing import err, out, print_frame, to_csv, to_json, visible, write
 from audit_lab.private import private_file
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.signals import expired_note, load_exceptions, load_rules
 
 # The words as the help page shows them: in the order of the flow, by what one wants.

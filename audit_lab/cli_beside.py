@@ -13,7 +13,7 @@ from audit_lab.cli_options import ProfileOption
 from audit_lab.cli_show import bars
 from audit_lab.counting import counted
 from audit_lab.printing import err, to_json
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 
 _LAB, _PROFILE = Path("lab"), None
 

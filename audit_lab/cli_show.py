@@ -20,7 +20,7 @@ from audit_lab.lab import Lab
 from audit_lab.phrases import CHECKS
 from audit_lab.pipeline import Run
 from audit_lab.printing import err, out, print_frame, to_json, visible
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.review import choose_events, important_events
 
 EVENTS_SHOWN = 50

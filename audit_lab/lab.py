@@ -26,7 +26,8 @@ from audit_lab.pipeline import (
     run_stages,
     stale_stages,
 )
-from audit_lab.profile import Profile, load_profile, restored_profile
+from audit_lab.profile import Profile
+from audit_lab.profile_files import load_profile, restored_profile
 from audit_lab.signals import Detector, check_rules, coverage_matrix, exceptions_toml, load_rules
 from audit_lab.store import Store
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from audit_lab import AuditLabError, Lab
 from audit_lab.evaluate import Evaluation, evaluate
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from benchmarks.bench_detectors import evaluate_all
 
 ROOT = Path(__file__).parent.parent

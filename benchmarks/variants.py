@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from audit_lab.evaluate import Evaluation, evaluate
 from audit_lab.lab import Lab
-from audit_lab.profile import Profile, load_profile
+from audit_lab.profile import Profile
+from audit_lab.profile_files import load_profile
 from audit_lab.signals import rank_cases
 from audit_lab.signals.outliers import OUTLIERS
 

@@ -12,7 +12,7 @@ import pytest
 from audit_lab import InputError, Lab, MissingExtraError, tables, vectors
 from audit_lab.calibrating import promised_thresholds
 from audit_lab.evaluating import gather, history, split_name
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 
 from .archive.conftest import lines, record
 

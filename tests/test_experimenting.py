@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit_lab import InputError, Lab, MissingExtraError, tracking, vectors
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 
 from .small_lab import small_archive
 

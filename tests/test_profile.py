@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from audit_lab.errors import ProfileError
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 
 
 def test_a_file_starts_from_a_template_and_the_environment_wins(tmp_path: Path) -> None:

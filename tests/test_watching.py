@@ -18,7 +18,7 @@ from audit_lab import following, watching
 from audit_lab.archive import find_archives
 from audit_lab.errors import InputError
 from audit_lab.following import follow
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.signals import load_rules
 from audit_lab.signals.exceptions import RuleException
 from audit_lab.watching import Watcher, retention_s

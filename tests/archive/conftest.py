@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from audit_lab.archive import IngestResult, ingest_archives, make_ledger
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

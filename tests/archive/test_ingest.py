@@ -172,7 +172,7 @@ def test_the_ledger_notices_a_lost_event(bench: Bench) -> None:
 
 def test_many_small_batches_give_the_same_events(bench: Bench, sample: Path) -> None:
     from audit_lab.archive.reader import Reading, read_archive
-    from audit_lab.profile import load_profile
+    from audit_lab.profile_files import load_profile
 
     path = find_archives(sample)[0]
     settings = load_profile("sample", {}).archive

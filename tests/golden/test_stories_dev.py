@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from audit_lab.archive import ingest_archives
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.review.incidents import read_incidents
 from audit_lab.sessions import build_sessions
 from audit_lab.sessions.lineage import link_sessions

@@ -18,7 +18,7 @@ from audit_lab import tables
 from audit_lab.evaluate import evaluate
 from audit_lab.govern.inputs import ReportInput
 from audit_lab.phrases import CHECKS
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 
 START = datetime(2026, 11, 23, 5, 34, 24, tzinfo=UTC)
 HUMANS = (

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from audit_lab.errors import JudgeError
 from audit_lab.judge.budget import Budget, Price, find_price, money_note
-from audit_lab.profile import ChallengerSettings, EndpointSettings, JudgeSettings, load_profile, restored_profile
+from audit_lab.profile import ChallengerSettings, EndpointSettings, JudgeSettings
+from audit_lab.profile_files import load_profile, restored_profile
 
 TODAY = date(2026, 3, 2)
 

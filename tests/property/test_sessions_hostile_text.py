@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_lab import tables
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.sessions import build_sessions, count_tokens
 from audit_lab.sessions.summary import MAX_TOKENS
 from audit_lab.vocabulary import is_closed

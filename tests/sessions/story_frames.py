@@ -8,7 +8,7 @@ import polars as pl
 from session_frames import make_events
 
 from audit_lab.classes import actor_kind
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.sessions import build_sessions
 from audit_lab.sessions.lineage import link_sessions
 from audit_lab.sessions.stories import build_stories

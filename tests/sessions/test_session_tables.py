@@ -2,7 +2,7 @@ import polars as pl
 from session_frames import make_events
 
 from audit_lab import tables
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.sessions import build_sessions
 
 SAMPLE = load_profile("sample", {})

@@ -1,7 +1,7 @@
 import pytest
 from session_frames import make_events
 
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.sessions import build_sessions, count_tokens
 from audit_lab.sessions.summary import MAX_TOKENS, Action, summarize
 from audit_lab.vocabulary import WORDS, is_closed

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from session_frames import START, make_events
 
-from audit_lab.profile import load_profile
+from audit_lab.profile_files import load_profile
 from audit_lab.sessions import FEATURES, build_sessions, session_features
 from audit_lab.sessions.habits import clock_distance, company, network
 

@@ -12,7 +12,8 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from audit_lab import tables
 from audit_lab.errors import ProfileError
-from audit_lab.profile import DEFAULT_OUTLIERS, SignalSettings, load_profile
+from audit_lab.profile import DEFAULT_OUTLIERS, SignalSettings
+from audit_lab.profile_files import load_profile
 from audit_lab.signals.circles import alike
 from audit_lab.signals.density import local_density
 from audit_lab.signals.growing import fits
