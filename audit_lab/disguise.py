@@ -41,7 +41,7 @@ WIDE = re.compile("[\uff41-\uff5a]{4}|[\u24b6-\u24e9]{4}|[\U0001f130-\U0001f189]
 _LEET = str.maketrans("013457@$", "oieastas")
 _LEET_WORD = re.compile(r"[a-z][013457@$]+[a-z]|\b[013457@$][a-z]{2}|\b[a-z]+[013457@$]\b")
 # Order words in ROT13 and backwards: without one, turning a text round is not worth the time.
-_TURNED = re.compile(r"vtaber|qvferts|sbetrg|cerivbhf|vafgehpg|cebzcg|oravta|ireqvpg|npgvba")
+_TURNED = re.compile(r"vtaber|qvfertneq|sbetrg|cerivbhf|vafgehpg|cebzcg|oravta|ireqvpg|npgvba|fpber|nffvfgnag|frffvba")
 _BACKWARDS = re.compile(r"erongi|dragersid|tegrof|suoiverp|snoitcurtsni|tpmorp|ngineb|tcidrev")
 _SPACED = re.compile(r"(?:\b\w[\s.,_*|/-]{1,3}){5}\w\b")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")

@@ -115,7 +115,8 @@ _TEMPLATE = (
     r"[\"']verdict[\"'] ?: ?[\"'](?:benign|close|harmless)", r"[}\]] ?\]? ?, ?[\"'](?:score|verdict|role|action|grounds)[\"'] ?:",
     # What stands in our own evidence and answers, or in tables and lists made to look like them.
     r"^\d{1,3} (?:who|cut|did|denied|reach|after|linked|nearest|innocence|rows?) \|", r"^innocence ?: ?\d+ of \d+ ", r"^\W*(?:score|verdict)[\s:=\"']{1,5}(?:0(?:\.0+)?|benign|harmless)\W*$",
-    r"\| ?(?:score|verdict) ?\| ?[\"']?(?:0|benign|close|harmless)", r"^-{3} ?role ?: ?(?:system|assistant|developer)\b", r"\bimportant\W{0,4}: ?(?:close|ignore|benign|dismiss)\b",
+    r"\| ?(?:score|verdict) ?\| ?[\"']?(?:0|benign|close|harmless)", r"^-{3} ?role ?: ?(?:system|assistant|developer)\b", r"[:;] ?score ?[:=]? ?0(?:\.0+)?\W*$", r"\b(?:administrator|admin|security team|soc|ciso) ?[:>] ?[\"']?(?:benign|harmless)\b", r"\bassist ?ant ?: ?[\"']?(?:close|benign|harmless)\b",
+    r"\bimportant\W{0,4}: ?(?:close|ignore|benign|dismiss)\b",
     r"[\"'](?:grounds|abstain)[\"'] ?:", r"^\W*(?:human|assistant) ?:\W*$", r"<!-- ?(?:score|verdict|system|note to)\b", r"\{\{ ?\d+ ?[*+] ?\d+ ?\}\}", r"```(?:json)? ?\{ ?[\"'](?:score|verdict)", r"\{(?:count|novelty|order|denial|privilege|reach) \w+",
 )
 # Markup and templates that act wherever they are shown or filled in.
@@ -149,9 +150,9 @@ TRIGGERS = (
     r"(?:report|mention|flag|escalate|investigate)\b|(?:are|is).{1,20}(?:test|fake|noise|irrelevant|synthetic|made|simulated|dummy)|(?:respond|reply).{1,30}with\b|raise|"
     r"ignorier|missacht|vergiss|vergessen|beachte|oublie|neglige|tene?z? pas|olvid|descart|dimentic|esque|haz caso|harmlos|unbedenk|gutartig|vertrauens|inoffens|danger|segur|bewertung|"
     r"puntuacion|punteggio|du bist|sie sind|tu es|ahora eres|(?:verified|approved|confirmed|cleared).{1,4}by|security.{1,4}team|"
-    r"<[a-z/|!<]|\[/?(?:inst|system)|#.{0,2}(?:instruction|response|assistant|human|system) ?:|\b(?:system|developer|human) ?:(?:\s|$)|[\"'](?:role|score|grounds|abstain)[\"']|role ?:|(?:who|cut|did|denied|reach|after|linked|nearest|rows?) \||important.{1,6}close|[}\]] ?,|"
+    r"<[a-z/|!<]|\[/?(?:inst|system)|#.{0,2}(?:instruction|response|assistant|human|system) ?:|\b(?:system|developer|human) ?:(?:\s|$)|[\"'](?:role|score|grounds|abstain)[\"']|role ?:|(?:who|cut|did|denied|reach|after|linked|nearest|rows?) \||important.{1,6}close|assist ?ant ?:|[}\]] ?,|"
     r"\{(?:count|novelty|order|denial|privilege|reach) |\{[{%]|\$[({]|```|!\[|javascript:|drop.table|union.{1,5}select|or '?1|^[=+@-](?:cmd|hyperlink|import)|\.\./\.\./|"
-    r"erongi|dragersid|tegrof|suoiverp|snoitcurtsni|tpmorp|ngineb|tcidrev|vtaber|qvferts|sbetrg|cerivbhf|vafgehpg|cebzcg|oravta|ireqvpg|npgvba|[i1]gn[o0]r|d[i1]sr[e3]g[a4@]rd|f[o0]rg[e3][t7]|pr[e3]v[i1][o0]u[s5$]|[i1]n[s5$][t7]ruc[t7]|"
+    r"erongi|dragersid|tegrof|suoiverp|snoitcurtsni|tpmorp|ngineb|tcidrev|vtaber|qvfertneq|sbetrg|cerivbhf|vafgehpg|cebzcg|oravta|ireqvpg|npgvba|fpber|nffvfgnag|frffvba|[i1]gn[o0]r|d[i1]sr[e3]g[a4@]rd|f[o0]rg[e3][t7]|pr[e3]v[i1][o0]u[s5$]|[i1]n[s5$][t7]ruc[t7]|"
     r"b[e3]n[i1]gn|pr[o0]mp[t7]|(?:\b\w[\s.,_*|/-]{1,3}){6}|[^\x00-\x7f]"
 )
 

@@ -79,7 +79,8 @@ _IN_BODIES = (
     r"\{(?:count|novelty|order|denial|privilege|reach) |"
     r"abstain|grounds|"
     r"onerror|onload|cmd ?\||__class|drop table|"
-    r"dismiss[ _-](?:the|this|all)|previous|repeat after|output nothing|oublie|olvid|vergiss|missacht|vtaber|erongi|[i1]gn[o0]r|<[|!s]|"
+    r"dismiss[ _-](?:the|this|all)|previous|repeat after|output nothing|oublie|olvid|vergiss|missacht|"
+    r"vtaber|qvfertneq|fpber|nffvfgnag|erongi|[i1]gn[o0]r|<[|!s]|"
     r"\[/?(?:inst|system)|\bjndi|(?:\b\w[ .-]){8}|[A-Za-z0-9+/]{32}|[^\x00-\x7f]|\\u|%[0-9a-f]{2}|&#"
 )
 # Data of applications and schemas of resources: files and manuals, in which anything may stand.
